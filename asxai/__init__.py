@@ -1,0 +1,20 @@
+"""AS-XAI: self-supervised automatic semantic interpretation for CNNs.
+
+    import asxai
+    study = asxai.Study.train("menagerie-pets")
+    study.predict(["my_picture.jpg"])
+
+Names load on first use, so that light tools (the notebook runner) do not pay for importing torch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+_HOME = {"Study": "study", "load_data_set": "data", "read_picture": "data", "ProtoCNN": "model"}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(import_module(f"asxai.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'asxai' has no attribute {name!r}; it has {', '.join(__all__)}")

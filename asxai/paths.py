@@ -1,0 +1,21 @@
+"""Where things live: one absolute path per kind of file.
+
+`ROOT` is the checkout (the folder above this package), or the folder named by the environment variable
+`ASXAI_HOME` for an installation without one. `ASXAI_DATA`, `ASXAI_RUNS` and `ASXAI_FIGURES` move a single folder;
+the tests use the last so that they never touch committed results.
+"""
+
+import os
+from pathlib import Path
+
+
+def _folder(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default).expanduser().resolve()
+
+
+ROOT = _folder("ASXAI_HOME", Path(__file__).resolve().parent.parent)
+DATA = _folder("ASXAI_DATA", ROOT / "data")  # pictures: drawn, downloaded, or put there by the reader
+RUNS = _folder("ASXAI_RUNS", ROOT / "runs")  # trained studies, cached features, executed notebooks; git-ignored
+FIGURES = _folder("ASXAI_FIGURES", ROOT / "figures")  # figures/<data_set>/: PNG, PDF, CSV, claims.csv
+NOTEBOOKS = ROOT / "notebooks"
+CACHE = RUNS / "features"
