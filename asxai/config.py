@@ -1,0 +1,94 @@
+"""Everything that a training run can be told, in one frozen dataclass.
+
+The defaults are for two CPU cores and the drawn data sets; `PAPER` holds what the paper did.
+"""
+
+import dataclasses
+import hashlib
+import json
+
+from .backbones import BACKBONES, MINIMUM_SIZE
+from .losses import OBJECTIVES
+from .model import TRAINABLE
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Parameters of a study. Unknown names, wrong types and impossible values are rejected by name."""
+
+    data_set: str  # a registered name, or a folder of pictures per class
+    seed: int = 0  # of weights, order, augmentation and noise; splits do not depend on it
+
+    size: int = 224  # pixels, short side of what the network sees (section 3.1)
+    backbone: str = "efficientnet-lite0"  # see asxai.backbones.BACKBONES
+    weights: str = "pretrained"  # or "random"
+    last_stage: str = ""  # name of the backbone stage that gives the feature map; "" is the backbone's default
+    trainable: str = "head"  # "head": what is added; "last": and the backbone's last stage; "all": everything
+
+    basis_per_class: int = 10  # M; the paper has 100 for photographs of whole data sets
+    channels: int = 128  # D
+    objective: str = "balanced"  # "paper", or "balanced": the paper's terms and the balanced assignment
+    orthogonality: float = 1.0  # lambda_1
+    subspace: float = 1e-7  # lambda_2, by effect: larger distances between class subspaces
+    separation: float = 0.08  # lambda_3, by effect: lower cosines with vectors of other classes
+    aggregation: float = 0.8  # lambda_4
+    balance: float = 0.5  # weight of the balanced assignment, not in the paper
+    sigma: float = 0.01  # standard deviation of the noise on basis vectors, in training only
+
+    warm_up_epochs: int = 2  # N_1: added layers only
+    joint_epochs: int = 10  # N_2
+    cycles: int = 3  # at most so many rounds of the three stages; fewer when the validation loss stops falling
+    batch_size: int = 32
+    learning_rate: float = 3e-3  # Adam, added layers
+    backbone_learning_rate: float = 1e-4  # Adam, trained backbone stages
+    views: int = 3  # of each training picture when features are cached: itself and views - 1 augmented ones
+    wrong_class_l1: float = 1e-4  # keeps weights between a class and other classes' vectors sparse (ProtoPNet)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) is not field.type:
+                raise TypeError(f"{field.name}={value!r} is a {type(value).__name__}; it must be "
+                                f"{field.type.__name__}, for example {field.default!r}")
+        self._choices("backbone", BACKBONES)
+        self._choices("weights", ("pretrained", "random"))
+        self._choices("trainable", TRAINABLE)
+        self._choices("objective", OBJECTIVES)
+        for name, least in (("size", MINIMUM_SIZE), ("basis_per_class", 1), ("channels", 1), ("warm_up_epochs", 0),
+                            ("joint_epochs", 1), ("cycles", 1), ("batch_size", 1), ("views", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        for field in dataclasses.fields(self):
+            if field.type is float and not 0 <= getattr(self, field.name) < float("inf"):
+                raise ValueError(f"{field.name}={getattr(self, field.name)} must be a finite number, zero or more")
+        if self.orthogonality > 0 and self.basis_per_class > self.channels:
+            raise ValueError(
+                f"basis_per_class={self.basis_per_class} is more than channels={self.channels}: so many vectors cannot "
+                "be orthogonal. Use fewer vectors, more channels, or orthogonality=0")
+
+    def _choices(self, name, allowed):
+        if getattr(self, name) not in allowed:
+            raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
+
+    @classmethod
+    def of(cls, data_set, **parameters):
+        """A configuration from keyword parameters; an unknown name raises TypeError with the known ones."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in parameters:
+            if name not in known:
+                raise TypeError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")
+        return cls(data_set=str(data_set), **parameters)
+
+    def to_dict(self):
+        return dataclasses.asdict(self)
+
+    def key(self, *more):
+        """Short hash of all parameters (and of `more`), which names the study's folder."""
+        return hashlib.sha256(json.dumps([self.to_dict(), *more], sort_keys=True).encode()).hexdigest()[:12]
+
+
+# Section 2.2 and 3.1: Study.train("oxford-pets", **PAPER). For a GPU: VGG-19 costs 19.6 GMAC a picture and pass.
+PAPER = dict(backbone="vgg19", trainable="all", basis_per_class=100, channels=128, objective="paper",
+             learning_rate=1e-4, backbone_learning_rate=1e-4, batch_size=32, warm_up_epochs=2, joint_epochs=10)

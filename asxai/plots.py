@@ -1,0 +1,242 @@
+"""The figures of the notebooks. Each function gives `(figure, table)`: the table holds the numbers that were drawn."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+
+from .data import augment, to_batch
+from .features import seeded
+from .masks import peak_box, semantic_masks, upsample
+from .measures import subspace_distances
+
+OUTLINE = "#ffd400"  # yellow: seen on fur, grass, sand and petals alike, also without colour vision
+STAGE_COLOURS = {"warm-up": "#e8eef7", "joint": "#ffffff", "replacement": "#fbe3d0", "last layer": "#e3f1e3"}
+
+
+def _show(axis, picture, title=""):
+    axis.imshow(picture)
+    axis.set(xticks=[], yticks=[], title=title)
+    axis.spines[:].set_visible(False)
+
+
+def _row_label(axis, text):
+    axis.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
+
+
+def data_set_sheet(data, size, per_class=6):
+    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split."""
+    figure, axes = plt.subplots(len(data.class_names), per_class, squeeze=False,
+                                figsize=(1.25 * per_class + 1, 1.25 * len(data.class_names)))
+    for c, name in enumerate(data.class_names):
+        members = np.flatnonzero(data.train.labels == c)
+        if data.train.fine is not None:  # stable: one picture of each finer label before the second of any
+            fine = pd.Series([data.train.fine[i] for i in members])
+            members = members[np.argsort(fine.groupby(fine).cumcount().to_numpy(), kind="stable")]
+        for axis, i in zip(axes[c], members):
+            picture = to_batch([data.train.paths[i]], size)[0].permute(1, 2, 0).numpy()
+            _show(axis, picture, data.train.fine[i] if data.train.fine is not None else "")
+        for axis in axes[c][len(members):]:
+            axis.set_axis_off()
+        _row_label(axes[c, 0], name)
+    counts = {split: getattr(data, split).class_counts() for split in ("train", "validation", "test")}
+    table = pd.DataFrame([{"class": name, **{split: int(n[c]) for split, n in counts.items()}}
+                          for c, name in enumerate(data.class_names)])
+    return figure, table
+
+
+def augmentation_strip(data, size, seed, count=6):
+    """A training picture and `count` augmented views of it; the table gives each view's mean pixel difference."""
+    picture = to_batch([data.train.paths[0]], size)
+    views = torch.cat([picture, augment(picture.expand(count, -1, -1, -1), seeded("strip", seed))])
+    figure, axes = plt.subplots(1, count + 1, figsize=(1.4 * (count + 1), 1.7))
+    for i, axis in enumerate(axes):
+        _show(axis, views[i].permute(1, 2, 0).numpy(), f"view {i}" if i else "as it is")
+    difference = (views.float() - picture.float()).abs().mean(dim=(1, 2, 3)) / 255
+    return figure, pd.DataFrame({"view": range(count + 1), "mean_absolute_difference": difference.numpy()})
+
+
+def training_curves(log):
+    """Loss terms, validation accuracy and orthogonality over the steps of training, stages shaded."""
+    figure, axes = plt.subplots(3, 1, figsize=(8, 7.5), sharex=True, height_ratios=[2, 1, 1])
+    step = np.arange(len(log))
+    for axis in axes:
+        for i, stage in enumerate(log["stage"]):
+            axis.axvspan(i - 0.5, i + 0.5, color=STAGE_COLOURS[stage], lw=0)
+        for i in np.flatnonzero(log["cycle"].diff() > 0):
+            axis.axvline(i - 0.5, color="0.6", lw=1)
+    terms = [t for t in ("cross_entropy", "aggregation", "separation", "orthogonality", "balance") if t in log]
+    for term in terms:
+        axes[0].plot(step, log[term], marker="o", ms=3, label=term.replace("_", " "))
+    axes[0].set_yscale("symlog", linthresh=1)
+    axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
+    axes[0].legend(ncols=3, fontsize=8, loc="upper right")
+    axes[1].plot(step, 100 * log["validation_accuracy"], marker="o", ms=3, color="0.2")
+    axes[1].set_ylabel("validation\naccuracy, %")
+    axes[2].plot(step, log["within_class_cosine"], marker="o", ms=3, color="0.2")
+    axes[2].set_ylabel("mean |cosine|\ninside a class")
+    axes[2].set(xlabel="step of training; a vertical line starts the next cycle", xlim=(-0.5, len(log) - 0.5))
+    handles = [plt.Rectangle((0, 0), 1, 1, fc=colour, ec="0.7") for colour in STAGE_COLOURS.values()]
+    figure.legend(handles, STAGE_COLOURS, ncols=4, loc="outside upper center", fontsize=9, title="stage")
+    return figure, log.assign(step=step)[["step", "cycle", "stage", "epoch", *terms, "validation_loss",
+                                          "validation_accuracy", "within_class_cosine", "effective_rank"]]
+
+
+def accuracy_dots(table):
+    """One dot per seed and model. table: columns `model`, `seed`, `accuracy` in [0, 1], and `note`."""
+    figure, axis = plt.subplots(figsize=(7, 0.55 * table["model"].nunique() + 1))
+    shown = table.assign(percent=100 * table["accuracy"])
+    sns.stripplot(shown, x="percent", y="model", hue="model", jitter=False, alpha=0.6, size=9, ax=axis, legend=False)
+    for i, (model, group) in enumerate(shown.groupby("model", sort=False)):
+        axis.annotate(f"{group['percent'].mean():.1f}", (group["percent"].mean(), i), xytext=(0, 9),
+                      textcoords="offset points", ha="center", fontsize=9)
+    axis.set(xlabel="accuracy on test pictures, % (number: mean over seeds)", ylabel="")
+    axis.grid(axis="x", alpha=0.4)
+    axis.margins(x=0.15, y=0.25)
+    return figure, table
+
+
+def orthogonality_matrices(before, after, class_names):
+    """|cosine| between all basis vectors of all classes, before and after replacement.
+
+    before, after: `(class, basis, channel)`. Squares on the diagonal are classes; inside them off-diagonal cells
+    should be white. The table has one row per pair of classes: the mean |cosine| between their vectors, without those
+    of a vector with itself.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 5))
+    rows = []
+    for axis, (title, basis) in zip(axes, (("before replacement", before), ("after replacement by patches", after))):
+        unit = torch.nn.functional.normalize(torch.as_tensor(basis).detach().cpu().double(), dim=2).flatten(0, 1)
+        cosine = (unit @ unit.T).abs().numpy()
+        vectors = basis.shape[1]
+        image = axis.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
+        middle = np.arange(len(class_names)) * vectors + (vectors - 1) / 2
+        axis.set_xticks(middle, class_names, rotation=90 if len(class_names) > 3 else 0)
+        axis.set_yticks(middle, class_names)
+        axis.set_title(title)
+        for edge in np.arange(1, len(class_names)) * vectors - 0.5:
+            axis.axhline(edge, color="0.4", lw=0.6)
+            axis.axvline(edge, color="0.4", lw=0.6)
+        off = np.ma.array(cosine, mask=np.eye(len(cosine), dtype=bool))
+        for a, first in enumerate(class_names):
+            for b, second in enumerate(class_names):
+                block = off[a * vectors:(a + 1) * vectors, b * vectors:(b + 1) * vectors]
+                rows.append({"when": title, "class": first, "other": second, "mean_absolute_cosine": float(block.mean())})
+    figure.colorbar(image, ax=axes, label="|cosine| between two basis vectors", shrink=0.7)
+    return figure, pd.DataFrame(rows)
+
+
+def distance_matrix(basis, class_names):
+    """Projection distance between class subspaces as a share of the largest possible, see `subspace_distances`."""
+    distance = subspace_distances(basis)
+    side = max(3.6, 0.55 * len(class_names) + 1.8)
+    figure, axis = plt.subplots(figsize=(side + 1, side))
+    sns.heatmap(distance, ax=axis, vmin=0, vmax=1, cmap="viridis", annot=True, fmt=".2f", square=True,
+                xticklabels=class_names, yticklabels=class_names, annot_kws={"fontsize": 8},
+                cbar_kws={"label": "distance / largest possible", "shrink": 0.8})
+    axis.tick_params(axis="y", rotation=0)
+    axis.tick_params(axis="x", rotation=90 if len(class_names) > 3 else 0)
+    table = pd.DataFrame([{"class": a, "other": b, "distance": distance[i, j]} for i, a in enumerate(class_names)
+                          for j, b in enumerate(class_names) if i < j])
+    return figure, table
+
+
+def strongest(study, class_name, count):
+    """Rows of the prototype table of a class with the largest `weight * mean similarity` over validation pictures.
+
+    Adds the column `strength`. A patch that several basis vectors became is listed once, as its strongest vector.
+    """
+    c = study.class_names.index(class_name)
+    members = np.flatnonzero(study.data.validation.labels == c)
+    similarity = study.activate([study.data.validation.paths[i] for i in members]).similarity[:, c].mean(dim=0)
+    table = study.prototypes[study.prototypes["class"] == class_name].copy()
+    table["strength"] = table["weight"].to_numpy() * similarity.numpy()
+    table = table.sort_values("strength", ascending=False, kind="stable")
+    return table.drop_duplicates(["picture", "row", "column"]).head(count)
+
+
+def prototype_sheet(study, class_name, count=6, percentile=95.0):
+    """Figure 2a for one class: its strongest prototypes, from source picture to irregular mask.
+
+    Rows: the patch that the vector became, in its picture; the patch alone; the activation map on that picture; the
+    irregular mask. The table lists the vectors with class, picture, cell, box in pixels and strength.
+    """
+    c, size = study.class_names.index(class_name), study.config.size
+    table = strongest(study, class_name, count)
+    sources = [study.data.train.paths[i] for i in table["picture"]]
+    pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]  # (picture, basis, height, width)
+    maps = maps[torch.arange(len(table)), torch.as_tensor(table["basis"].to_numpy())]
+    fine, masks = upsample(maps, size).numpy(), semantic_masks(maps, size, percentile).numpy()
+    figure, axes = plt.subplots(4, len(table), squeeze=False, figsize=(1.55 * len(table) + 1.3, 6.6))
+    boxes = [peak_box(mask, activation) for mask, activation in zip(masks, fine)]
+    for k, (top, left, bottom, right) in enumerate(boxes):
+        _show(axes[0, k], pictures[k], f"vector {table['basis'].iloc[k]}\nstrength {table['strength'].iloc[k]:.2f}")
+        axes[0, k].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec=OUTLINE, lw=2))
+        _show(axes[1, k], pictures[k][top:bottom, left:right])
+        _show(axes[2, k], pictures[k])
+        shown = axes[2, k].imshow(fine[k], alpha=0.6, vmin=0, vmax=1)
+        _masked(axes[3, k], pictures[k], masks[k])
+    for axis, text in zip(axes[:, 0], ("source\npicture", "patch", "activation\nmap", f"mask, {percentile:g}th\npercentile")):
+        _row_label(axis, text)
+    figure.colorbar(shown, ax=axes[2], label="cosine", shrink=0.9)
+    figure.suptitle(f"Strongest prototypes of class “{class_name}”", fontsize=11)
+    table[["top", "left", "bottom", "right"]] = boxes
+    return figure, table
+
+
+def _masked(axis, picture, mask):
+    """The picture, dimmed outside the mask, with the mask's outline."""
+    _show(axis, np.where(mask[..., None], picture, picture * 0.45).astype(np.uint8))
+    axis.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
+
+
+def new_picture_sheet(study, class_name, count=4, vectors=5, percentile=95.0):
+    """The strongest prototypes of a class at work on test pictures of that class: masks, with the best cosine."""
+    c, size = study.class_names.index(class_name), study.config.size
+    chosen = strongest(study, class_name, vectors)
+    test = study.data.test
+    members = [i for i in np.flatnonzero(test.labels == c)][:count]
+    sources = [test.paths[i] for i in members]
+    pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]
+    maps = maps[:, torch.as_tensor(chosen["basis"].to_numpy())]
+    masks = semantic_masks(maps, size, percentile).numpy()
+    figure, axes = plt.subplots(len(members), len(chosen) + 1, squeeze=False,
+                                figsize=(1.55 * (len(chosen) + 1), 1.75 * len(members) + 0.6))
+    rows = []
+    for i, picture in enumerate(pictures):
+        _show(axes[i, 0], picture, "test picture" if i == 0 else "")
+        for k, vector in enumerate(chosen["basis"]):
+            best = float(maps[i, k].max())
+            _masked(axes[i, k + 1], picture, masks[i, k])
+            axes[i, k + 1].set_title(f"vector {vector}\n{best:.2f}" if i == 0 else f"{best:.2f}", fontsize=9)
+            rows.append({"class": class_name, "picture": sources[i].name, "basis": vector, "best_cosine": best})
+    figure.suptitle(f"Where the prototypes of “{class_name}” fire on pictures never seen (number: best cosine)", fontsize=11)
+    return figure, pd.DataFrame(rows)
+
+
+def global_similarity(study, source, truth=""):
+    """Global similarity of one picture with every class (section 2.2): bars over classes beside the picture.
+
+    A class's score is its logit: the best cosine of every basis vector times its last-layer weight, summed. Bars are
+    split into what the class's own vectors add and what other classes' vectors take away or add.
+    """
+    out = study.activate([source])
+    weights = study.model.last_layer.weight.detach().cpu().unflatten(1, study.model.basis_vectors.shape[:2])
+    part = (weights * out.similarity[0]).sum(dim=2)  # (class scored, class of the vectors)
+    own, others = part.diagonal(), part.sum(dim=1) - part.diagonal()
+    table = pd.DataFrame({"class": study.class_names, "own_vectors": own, "other_vectors": others,
+                          "score": out.logits[0], "probability": out.logits[0].double().softmax(dim=0)})
+    figure, axes = plt.subplots(1, 2, figsize=(8.5, max(2.6, 0.34 * len(table) + 1)), width_ratios=[1, 2])
+    _show(axes[0], study.pictures([source])[0], truth)
+    y = np.arange(len(table))
+    axes[1].barh(y, table["own_vectors"], color="C0", label="own vectors")
+    beside = table["own_vectors"].where(table["own_vectors"] * table["other_vectors"] > 0, 0)  # same sign: stack them
+    axes[1].barh(y, table["other_vectors"], left=beside, color="C1", label="other classes' vectors")
+    axes[1].plot(table["score"], y, "D", color="k", ms=5, label="score")
+    axes[1].set_yticks(y, table["class"])
+    axes[1].invert_yaxis()
+    axes[1].axvline(0, color="0.3", lw=0.8)
+    axes[1].set(xlabel="similarity times weight, summed")
+    axes[1].legend(fontsize=8, loc="best")
+    return figure, table

@@ -1,0 +1,68 @@
+"""Where results go: each figure as PNG and PDF with the table that it was drawn from, each claim as a row.
+
+`figures/<data_set>/claims.csv` holds what the paper says, what came out here, its spread over seeds, and whether the
+claim holds, also where it does not.
+"""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from . import paths
+from .features import write_atomically
+
+CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
+DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ between machines
+
+
+def save_figure(figure, table, data_set, name):
+    """Save `figure` as `name.png` and `name.pdf` and its tidy table as `name.csv` under `figures/<data_set>/`.
+
+    Returns the figure, closed for pyplot, so that a notebook cell that ends with this call shows it once.
+    """
+    folder = paths.FIGURES / data_set
+    write_atomically(folder / f"{name}.csv", lambda path: table.round(DIGITS).to_csv(path, index=False))
+    for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
+        write_atomically(folder / f"{name}.{suffix}",
+                         lambda path: figure.savefig(path, format=suffix, dpi=110, metadata=metadata))
+    plt.close(figure)
+    return figure
+
+
+def claim(name, values, paper="", holds=None):
+    """One row of claims: the mean of `values` (one per seed), their standard deviation, and whether the claim holds.
+
+    paper: the paper's value or words, "" where it has none. holds: True, False, or None where there is nothing to hold.
+    """
+    values = np.atleast_1d(np.asarray(values, dtype=float))
+    spread = round(float(values.std(ddof=1)), DIGITS) if len(values) > 1 else ""
+    return {"claim": name, "paper": paper, "here": round(float(values.mean()), DIGITS), "spread": spread,
+            "seeds": len(values), "holds": {True: "yes", False: "no", None: ""}[None if holds is None else bool(holds)]}
+
+
+def record_claims(data_set, notebook, rows):
+    """Write a notebook's claims into `figures/<data_set>/claims.csv`, in place of those that it wrote before."""
+    path = paths.FIGURES / data_set / "claims.csv"
+    new = pd.DataFrame([{"notebook": notebook, **row} for row in rows], columns=CLAIM_COLUMNS).astype(str)
+    old = read_claims(data_set)
+    table = pd.concat([old[old["notebook"] != notebook], new]).sort_values("notebook", kind="stable")
+    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+    return new
+
+
+def read_claims(data_set):
+    """The claims of a data set as text; empty before any notebook has run."""
+    path = paths.FIGURES / data_set / "claims.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=CLAIM_COLUMNS)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def use_style():
+    """One look for all figures: readable when the page is half as wide as the screen, colour-blind-safe colours."""
+    import seaborn as sns
+
+    sns.set_theme(context="notebook", style="white", palette="colorblind")
+    matplotlib.rcParams.update({"figure.dpi": 80, "savefig.bbox": "tight", "axes.titlesize": 11, "axes.labelsize": 10,
+                                "pdf.fonttype": 42, "image.cmap": "viridis", "figure.constrained_layout.use": True})

@@ -1,0 +1,233 @@
+"""A study: one trained Proto-CNN with its data set, its log and its numbers, in one folder.
+
+    study = Study.train("menagerie-pets", seed=1)      # or a folder of pictures per class
+    study = Study.load(study.folder)
+    study.predict(["a.jpg", pil_image, array, tensor]).frame()
+
+The folder holds `model.safetensors` (all weights), `study.json` (configuration, hashes, classes, metrics),
+`log.csv` (a row per step of training) and `prototypes.csv` (a row per basis vector: the patch that it became).
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from . import paths
+from .backbones import WeightsError, load_backbone
+from .config import Config
+from .data import DataSet, load_data_set, to_batch
+from .features import BATCH, split_features, write_atomically
+from .measures import mean_subspace_distance, within_class_cosine
+from .model import Activations, ProtoCNN
+from .training import Trainer, evaluate
+
+FORMAT = 1  # of study.json; raised when older folders can no longer be read
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Class probabilities of some pictures: `probabilities` `(picture, class)` sum to one over the classes."""
+
+    class_names: tuple
+    probabilities: np.ndarray
+
+    @property
+    def labels(self):
+        """Index of the most probable class, `(picture,)`."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def names(self):
+        return [self.class_names[label] for label in self.labels]
+
+    def frame(self):
+        """One row per picture: the predicted class, its probability, and the probability of each class."""
+        frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))
+        frame.insert(0, "predicted", self.names)
+        frame.insert(1, "probability", self.probabilities.max(axis=1))
+        return frame
+
+    def __len__(self):
+        return len(self.probabilities)
+
+
+@dataclass
+class Study:
+    """See the module's docstring. Made by `train` or `load`, not directly."""
+
+    config: Config
+    model: ProtoCNN
+    class_names: tuple
+    metrics: dict
+    log: pd.DataFrame  # a row per step: cycle, stage, epoch, loss terms, validation loss and accuracy, orthogonality
+    prototypes: pd.DataFrame  # a row per basis vector: class, basis, picture, row, column, cosine, last-layer weight
+    basis_before: torch.Tensor  # (class, basis, channel): the vectors before they were replaced by patches
+    folder: Path
+    _data: DataSet | None = field(default=None, repr=False)
+
+    @classmethod
+    def train(cls, data_set, *, folder=None, device="cpu", **parameters):
+        """Train on a registered data set or a folder of pictures per class, or take up where a killed run stopped.
+
+        device: "cpu", "cuda", "mps". parameters: see `asxai.Config`. folder: where the study is kept; by default
+        below `runs/studies`, named by data set and parameters, so that the same call later only loads it.
+        Raises ValueError or TypeError that name the parameter, and `DataError` for pictures that cannot be used.
+        """
+        config = Config.of(data_set, **parameters)
+        device = _device(device)
+        data = load_data_set(config.data_set)
+        folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{config.key(data.fingerprint)}"
+        if (folder / "study.json").exists():
+            study = cls.load(folder, device=device)
+            if study.config != config or study.metrics["data_fingerprint"] != data.fingerprint:
+                raise ValueError(f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
+                                 "folder, or remove this one")
+            study._data = data
+            return study
+        model = build_model(config, len(data.class_names)).to(device)
+        trainer = Trainer(model, config, *_training_features(model, data, config), folder / "checkpoint.safetensors")
+        trainer.run()
+        test = split_features(model, data.test, config.size, desc="test features")
+        scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
+        log, cycle = pd.DataFrame(trainer.log), trainer.best["cycle"]
+        metrics = {"test_accuracy": scores["accuracy"], "test_loss": scores["loss"],
+                   "validation_accuracy": float(log[log["cycle"] == cycle]["validation_accuracy"].iloc[-1]),
+                   "within_class_cosine": float(np.mean(within_class_cosine(model.basis))),
+                   "within_class_cosine_before": float(np.mean(within_class_cosine(trainer.basis_before))),
+                   "subspace_distance": mean_subspace_distance(model.basis),
+                   "subspace_distance_before": mean_subspace_distance(trainer.basis_before),
+                   "cycle": cycle, "data_fingerprint": data.fingerprint}
+        study = cls(config, model.eval(), data.class_names, metrics, log,
+                    _prototype_table(trainer.prototypes, model, data), trainer.basis_before, folder, data)
+        study._save()
+        trainer.checkpoint.unlink()
+        return study
+
+    @classmethod
+    def load(cls, folder, device="cpu"):
+        """Read a study from its folder. Raises FileNotFoundError or `WeightsError` that say what is wrong."""
+        folder = Path(folder)
+        if not (folder / "study.json").is_file():
+            state = "holds a run that was not finished: call Study.train again with the same parameters" if (
+                folder / "checkpoint.safetensors").exists() else "holds no study.json: give the folder of a study"
+            raise FileNotFoundError(f"{folder} {state}")
+        notes = json.loads((folder / "study.json").read_text())
+        if notes.get("format") != FORMAT:
+            raise WeightsError(f"{folder / 'study.json'} has format {notes.get('format')}; this version reads {FORMAT}. "
+                               "Train the study again")
+        config = Config(**notes["config"])
+        path = folder / "model.safetensors"
+        try:
+            state = load_file(path)
+        except (SafetensorError, FileNotFoundError) as error:
+            raise WeightsError(f"{path} cannot be read ({error}); remove {folder} and train the study again") from error
+        model = build_model(config, len(notes["class_names"]), load_weights=False)
+        basis_before = state.pop("basis_before")
+        ours, theirs = ({k: tuple(v.shape) for k, v in s.items()} for s in (model.state_dict(), state))
+        if ours != theirs:
+            odd = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+            raise WeightsError(f"{path} does not fit study.json beside it: {len(odd)} tensors differ, the first is "
+                               f"{odd[0]} ({theirs.get(odd[0])} in the file, {ours.get(odd[0])} expected)")
+        model.load_state_dict(state)
+        return cls(config, model.to(_device(device)).eval(), tuple(notes["class_names"]), notes["metrics"],
+                   pd.read_csv(folder / "log.csv"), pd.read_csv(folder / "prototypes.csv"), basis_before, folder)
+
+    @property
+    def data(self):
+        """The data set that the study was trained on. Raises `DataError` when its pictures are gone or have changed."""
+        if self._data is None:
+            data = load_data_set(self.config.data_set)
+            if data.fingerprint != self.metrics["data_fingerprint"]:
+                from .data import DataError
+
+                raise DataError(f"the pictures of {self.config.data_set!r} are not those that {self.folder} was trained "
+                                "on; train the study again")
+            self._data = data
+        return self._data
+
+    @torch.inference_mode()
+    def activate(self, pictures, batch_size=BATCH) -> Activations:
+        """Logits, similarities, activation maps and embedding of pictures, on the CPU; shapes as in `Activations`.
+
+        pictures: one picture or a list of paths, PIL images, arrays or tensors.
+        """
+        batch = to_batch(_as_list(pictures), self.config.size)
+        device = next(self.model.parameters()).device
+        outs = [self.model(self.model.features(part.to(device))) for part in batch.split(batch_size)]
+        return Activations(*(torch.cat([getattr(out, name).cpu() for out in outs]) for name in Activations._fields))
+
+    def predict(self, pictures) -> Prediction:
+        """Class probabilities (softmax of the logits) of one picture or a list of them, see `activate`."""
+        logits = self.activate(pictures).logits
+        return Prediction(self.class_names, logits.double().softmax(dim=1).numpy())
+
+    def pictures(self, sources):
+        """uint8 `(picture, height, width, 3)`: pictures as the network sees them, for drawing."""
+        return to_batch(_as_list(sources), self.config.size).permute(0, 2, 3, 1).numpy()
+
+    def features(self, split, views=1):
+        """Cached features of the fixed part of the network for a split of the data set, see `split_features`."""
+        return split_features(self.model, split, self.config.size, views)
+
+    def _save(self):
+        state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        state["basis_before"] = self.basis_before
+        notes = {"format": FORMAT, "config": self.config.to_dict(), "class_names": list(self.class_names),
+                 "backbone_fingerprint": self.model.backbone.fingerprint(), "torch": torch.__version__,
+                 "metrics": self.metrics}
+        write_atomically(self.folder / "model.safetensors", lambda path: save_file(state, path))
+        write_atomically(self.folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
+        write_atomically(self.folder / "prototypes.csv", lambda path: self.prototypes.to_csv(path, index=False))
+        # last, for its presence says that the study is complete
+        write_atomically(self.folder / "study.json", lambda path: path.write_text(json.dumps(notes, indent=1)))
+
+
+def build_model(config, classes, load_weights=True):
+    """A fresh Proto-CNN for a configuration; the same seed gives the same initial weights."""
+    weights = config.weights if load_weights else "random"
+    backbone = load_backbone(config.backbone, weights, config.last_stage or None, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return ProtoCNN(backbone, classes, config.basis_per_class, config.channels, config.trainable)
+
+
+def _training_features(model, data, config):
+    train = split_features(model, data.train, config.size, config.views, desc="training features")
+    validation = split_features(model, data.validation, config.size, desc="validation features")
+    return ((train, torch.from_numpy(data.train.labels)), (validation, torch.from_numpy(data.validation.labels)))
+
+
+def _prototype_table(found, model, data):
+    weights = model.last_layer.weight.detach().cpu().unflatten(1, model.basis_vectors.shape[:2])
+    rows = [{"class": name, "basis": j, "picture": found["picture"][c][j],
+             "source": f"{data.class_names[data.train.labels[found['picture'][c][j]]]}/"
+                       f"{data.train.paths[found['picture'][c][j]].name}",
+             "row": found["row"][c][j], "column": found["column"][c][j], "cosine": found["cosine"][c][j],
+             "weight": float(weights[c, c, j])}
+            for c, name in enumerate(data.class_names) for j in range(model.basis_per_class)]
+    return pd.DataFrame(rows)
+
+
+def _as_list(pictures):
+    if isinstance(pictures, (str, Path)) or not hasattr(pictures, "__len__"):
+        return [pictures]
+    if hasattr(pictures, "ndim"):  # an array or tensor: one picture, or a stack of them
+        return list(pictures) if pictures.ndim == 4 else [pictures]
+    if not len(pictures):
+        raise ValueError("pictures is empty; give at least one picture")
+    return list(pictures)
+
+
+def _device(device):
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda': torch finds no GPU here; use device='cpu'")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device='mps': torch finds no such GPU here; use device='cpu'")
+    return device

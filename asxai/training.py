@@ -1,0 +1,278 @@
+"""The three training stages of section 2.2, alternating until the validation loss stops falling.
+
+1. warm-up of the added layers, then joint training of everything that is trainable;
+2. replacement of every basis vector by the nearest patch of a training picture of its class;
+3. convex optimisation of the last layer.
+
+A run is a list of steps, and the state after each is written to one file. Random numbers depend on the step, never on
+what ran before, so that a run that was killed and taken up again ends with the same weights as one that was not.
+
+References
+    Three stages: Sun et al., AS-XAI, section 2.2, after Chen et al., ProtoPNet, NeurIPS 2019 (projection of
+    prototypes, sparse last layer) and Wang et al., TesNet, ICCV 2021.
+"""
+
+import json
+
+import numpy as np
+import scipy.optimize
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from .data import augment
+from .features import seeded, write_atomically
+from .losses import loss_terms
+from .measures import effective_rank, within_class_cosine
+from .model import LARGEST_WEIGHT, WRONG_CLASS
+from .progress import bar
+
+
+def steps_of_cycle(config):
+    """The steps of one round: (stage, index within the stage)."""
+    return ([("warm-up", i) for i in range(config.warm_up_epochs)] + [("joint", i) for i in range(config.joint_epochs)]
+            + [("replacement", 0), ("last layer", 0)])
+
+
+class Trainer:
+    """Trains `model` on the features of its fixed part.
+
+    train, validation: features `(view, picture, channel, height, width)` with labels `(picture,)`.
+    After `run`, the model is the best of all cycles by validation loss; `log` has one row per step; `prototypes` says
+    for each basis vector which training picture and which grid cell it became; `basis_before` `(class, basis, channel)`
+    holds the vectors as they were before they were replaced.
+    """
+
+    def __init__(self, model, config, train, validation, checkpoint):
+        self.model, self.config, self.checkpoint = model, config, checkpoint
+        (self.features, self.labels), (self.val_features, self.val_labels) = train, validation
+        self.device = model.basis_vectors.device
+        self.weights = {"cross_entropy": 1.0, "aggregation": config.aggregation, "separation": config.separation,
+                        "orthogonality": config.orthogonality, "subspace": config.subspace, "balance": config.balance}
+        self.log, self.prototypes, self.basis_before = [], {}, None
+        self.position, self.optimiser, self.best = [0, 0], None, {"loss": float("inf"), "cycle": -1, "state": {}}
+
+    def run(self):
+        """All steps that are not done yet. Returns the log, a list of dicts."""
+        if self.checkpoint.exists():
+            self._restore()
+        else:
+            standardise(self.model, self.features[0], self.config.batch_size)
+        steps = steps_of_cycle(self.config)
+        progress = bar(total=self.config.cycles * len(steps), desc="training")
+        progress.update(len(self.log))
+        with progress:
+            while not self._finished():
+                cycle, index = self.position
+                stage, i = steps[index]
+                losses = self._step(stage, cycle, i)
+                self._record(stage, cycle, i, losses)
+                if index + 1 == len(steps):
+                    self._keep_best(cycle)
+                self.position = [cycle, index + 1] if index + 1 < len(steps) else [cycle + 1, 0]
+                self._save()
+                progress.update()
+        self.model.load_state_dict(self.best["state"], strict=False)
+        self.prototypes, self.basis_before = self.best["prototypes"], self.best["basis_before"]
+        return self.log
+
+    def _finished(self):
+        cycle, index = self.position
+        return index == 0 and (cycle == self.config.cycles or cycle > self.best["cycle"] + 1)
+
+    def _step(self, stage, cycle, i):
+        if stage == "replacement":
+            self.basis_before = self.model.basis.detach().cpu().clone()
+            self.prototypes = replace_basis_vectors(self.model, self.features[0], self.labels, self.config.batch_size)
+            return {}
+        if stage == "last layer":
+            similarity = evaluate(self.model, self.features[0], self.labels, self.config.batch_size)["similarity"]
+            fit_last_layer(self.model, similarity, self.labels, self.config.wrong_class_l1)
+            return {}
+        if i == 0:
+            self.optimiser = self._new_optimiser(stage)
+        return self._epoch(seeded("epoch", self.config.seed, cycle, stage, i))
+
+    def _new_optimiser(self, stage):
+        groups = [{"params": self.model.added_parameters(), "lr": self.config.learning_rate}]
+        if stage == "joint" and self.model.backbone_parameters():
+            groups.append({"params": self.model.backbone_parameters(), "lr": self.config.backbone_learning_rate})
+        return torch.optim.Adam(groups)
+
+    def _epoch(self, generator):
+        """One pass over the training pictures, each in one of its views. Returns the mean of every loss term."""
+        order = torch.randperm(len(self.labels), generator=generator)
+        views = torch.randint(len(self.features), (len(order),), generator=generator)
+        totals, size = {}, self.config.batch_size
+        # a last batch of a single picture would weigh as much as a full one: leave it out (another one next epoch)
+        batches = [batch for batch in order.split(size) if len(batch) > 1 or len(order) == 1]
+        for batch in batches:
+            features = self.features[views[batch], batch]
+            if not self.model.fixed_stages:
+                features = augment(features, generator)
+            terms = self._update(features.to(self.device), self.labels[batch].to(self.device), generator)
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0) + value.detach() / len(batches)
+        return {name: float(value) for name, value in totals.items()}
+
+    def _update(self, features, labels, generator):
+        """One optimiser step on one batch. Returns the loss terms and their weighted sum, `total`."""
+        noise = torch.randn(self.model.basis_vectors.shape, generator=generator).to(self.device) * self.config.sigma
+        out = self.model(features, noise)
+        terms = loss_terms(out.logits, out.maps, labels, self.model.basis, self.config.objective)
+        terms["total"] = sum(self.weights[name] * value for name, value in terms.items())
+        if not torch.isfinite(terms["total"]):
+            raise FloatingPointError(f"the loss is {terms['total'].item()}: lower learning_rate="
+                                     f"{self.config.learning_rate} or the weights of the loss terms")
+        self.optimiser.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        self.optimiser.step()
+        return terms
+
+    def _record(self, stage, cycle, i, losses):
+        scores = evaluate(self.model, self.val_features[0], self.val_labels, self.config.batch_size)
+        basis = self.model.basis
+        self.log.append({"cycle": cycle, "stage": stage, "epoch": i, **losses,
+                         "validation_loss": scores["loss"], "validation_accuracy": scores["accuracy"],
+                         "within_class_cosine": float(np.mean(within_class_cosine(basis))),
+                         "effective_rank": float(np.mean(effective_rank(basis)))})
+
+    def _keep_best(self, cycle):
+        if self.log[-1]["validation_loss"] < self.best["loss"]:
+            self.best = {"loss": self.log[-1]["validation_loss"], "cycle": cycle, "prototypes": self.prototypes,
+                         "basis_before": self.basis_before,
+                         "state": {k: v.detach().cpu().clone() for k, v in self._trained_state().items()}}
+
+    def _trained_state(self):
+        """The model's tensors without the fixed part of the backbone, which never changes."""
+        fixed = tuple(f"backbone.stages.{name}." for name in self.model.backbone.stage_names[:self.model.fixed_stages])
+        return {key: value for key, value in self.model.state_dict().items() if not key.startswith(fixed or ("\0",))}
+
+    def _save(self):
+        """Everything that the next step depends on, in one file, so that it is complete or absent."""
+        tensors = {f"model/{k}": v.detach().cpu() for k, v in self._trained_state().items()}
+        tensors |= {f"best/{k}": v for k, v in self.best["state"].items()}
+        for name, basis in (("now", self.basis_before), ("best", self.best.get("basis_before"))):
+            if basis is not None:
+                tensors[f"basis_before/{name}"] = basis
+        optimiser = self.optimiser.state_dict() if self.optimiser else {"state": {}}
+        tensors |= {f"adam/{i}/{k}": v.detach().cpu() for i, s in optimiser["state"].items() for k, v in s.items()}
+        notes = {"position": self.position, "log": self.log, "prototypes": self.prototypes,
+                 "best": {k: self.best.get(k) for k in ("loss", "cycle", "prototypes")}}
+        tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+        write_atomically(self.checkpoint, lambda path: save_file(tensors, path, {"notes": json.dumps(notes)}))
+
+    def _restore(self):
+        with safe_open(self.checkpoint, "pt") as file:
+            notes = json.loads(file.metadata()["notes"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        part = lambda name: {k[len(name):]: v for k, v in tensors.items() if k.startswith(name)}
+        self.position, self.log, self.prototypes = notes["position"], notes["log"], notes["prototypes"]
+        self.model.load_state_dict(part("model/"), strict=False)
+        self.basis_before = tensors.get("basis_before/now")
+        self.best = notes["best"] | {"state": part("best/"), "basis_before": tensors.get("basis_before/best")}
+        stage, i = steps_of_cycle(self.config)[self.position[1]]
+        if stage in ("warm-up", "joint") and i > 0:
+            self.optimiser = self._new_optimiser(stage)
+            adam = self.optimiser.state_dict()
+            for key, value in part("adam/").items():
+                index, name = key.split("/")
+                adam["state"].setdefault(int(index), {})[name] = value
+            self.optimiser.load_state_dict(adam)
+
+
+@torch.inference_mode()
+def standardise(model, features, batch_size):
+    """Set the model's `feature_mean` and `feature_std`, per channel over training pictures and cells."""
+    device = model.feature_mean.device
+    total, square, count = 0.0, 0.0, 0
+    for batch in features.split(batch_size):
+        x = model.backbone_map(batch.to(device)).double()
+        total, square = total + x.sum(dim=(0, 2, 3)), square + x.square().sum(dim=(0, 2, 3))
+        count += x.shape[0] * x.shape[2:].numel()
+    mean = total / count
+    std = (square / count - mean.square()).clamp(min=0).sqrt()
+    std[std < 1e-6] = 1  # a dead channel stays zero instead of becoming noise
+    model.feature_mean.copy_(mean.view(1, -1, 1, 1))
+    model.feature_std.copy_(std.view(1, -1, 1, 1))
+
+
+@torch.inference_mode()
+def evaluate(model, features, labels, batch_size):
+    """Loss, accuracy in [0, 1], logits `(picture, class)` and similarity `(picture, class, basis)`, one pass."""
+    device = model.basis_vectors.device
+    outs = [model(batch.to(device)) for batch in features.split(batch_size)]
+    logits = torch.cat([out.logits.cpu() for out in outs])
+    return {"loss": float(F.cross_entropy(logits.double(), labels)), "logits": logits,
+            "accuracy": float((logits.argmax(dim=1) == labels).double().mean()),
+            "similarity": torch.cat([out.similarity.cpu() for out in outs])}
+
+
+@torch.inference_mode()
+def replace_basis_vectors(model, features, labels, batch_size):
+    """Stage 2: a_j becomes the patch of its own class with the highest cosine; one pass over the pictures.
+
+    The paper writes argmax over patches p of p^T a_j. Patches are compared at length one, as everywhere else in the
+    model, or bright patches would win over fitting ones. Ties go to the first picture and cell.
+    Returns `picture`, `row`, `column` (indices, nested lists `(class, basis)`) and `cosine` before replacement.
+    Raises ValueError for a class without pictures.
+    """
+    classes, vectors, channels = model.basis_vectors.shape
+    device = model.basis_vectors.device
+    best = torch.full((classes, vectors), -torch.inf, device=device)
+    where = torch.zeros(classes, vectors, 3, dtype=torch.long, device=device)  # picture, row, column
+    patches = torch.zeros(classes, vectors, channels, device=device)
+    for start in range(0, len(labels), batch_size):
+        batch_labels = labels[start:start + batch_size].to(device)
+        out = model(features[start:start + batch_size].to(device))
+        for label in batch_labels.unique():
+            members = (batch_labels == label).nonzero().flatten()
+            maps = out.maps[members, label]  # (picture, basis, height, width)
+            height, width = maps.shape[2:]
+            cosine, at = maps.transpose(0, 1).flatten(1).max(dim=1)  # (basis,): over picture, row, column in this order
+            index = torch.stack([members[at // (height * width)], at // width % height, at % width], dim=1)
+            better = cosine > best[label]
+            found = out.embedding[index[:, 0], :, index[:, 1], index[:, 2]]  # (basis, channel)
+            best[label] = torch.where(better, cosine, best[label])
+            index[:, 0] += start
+            where[label] = torch.where(better[:, None], index, where[label])
+            patches[label] = torch.where(better[:, None], found, patches[label])
+    if not torch.isfinite(best).all():
+        empty = [int(i) for i in (~torch.isfinite(best)).any(dim=1).nonzero()]
+        raise ValueError(f"classes {empty} have no training pictures to take patches from")
+    model.basis_vectors.copy_(F.normalize(patches, dim=2))
+    picture, row, column = where.cpu().unbind(dim=2)
+    return {"picture": picture.tolist(), "row": row.tolist(), "column": column.tolist(), "cosine": best.cpu().tolist()}
+
+
+def fit_last_layer(model, similarity, labels, l1):
+    """Stage 3: cross-entropy plus `l1` times the sum of |weights to other classes' vectors|, weights in [-0.5, 1].
+
+    Convex in the weights, so that there is one best value; L-BFGS-B finds it. A weight to another class is written as
+    the difference of two positive parts, which makes its absolute value smooth.
+    """
+    x = similarity.flatten(1).double().numpy()  # (picture, class * basis)
+    target = F.one_hot(labels, model.classes).double().numpy()
+    own = model.own_class().reshape(model.classes, -1).numpy().astype(bool)
+
+    def split(parts):
+        positive, negative = parts.reshape(2, *own.shape)
+        return positive - negative
+
+    def objective(parts):
+        logits = x @ split(parts).T
+        logits -= logits.max(axis=1, keepdims=True)
+        log_probability = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        gradient = (np.exp(log_probability) - target).T @ x / len(x)
+        penalty = l1 * ~own
+        value = -(target * log_probability).sum() / len(x) + (parts.reshape(2, *own.shape) * penalty).sum()
+        return value, np.stack([gradient + penalty, -gradient + penalty]).ravel()
+
+    start = model.last_layer.weight.detach().cpu().double().numpy()
+    bounds = [(0, LARGEST_WEIGHT)] * own.size + [(0, -WRONG_CLASS)] * own.size
+    result = scipy.optimize.minimize(objective, np.stack([start.clip(0), (-start).clip(0)]).ravel(), jac=True,
+                                     method="L-BFGS-B", bounds=bounds, options={"maxiter": 500})
+    with torch.no_grad():
+        model.last_layer.weight.copy_(torch.from_numpy(split(result.x)))
+        model.clamp_last_layer()  # float32 can round a bound outwards

@@ -1,0 +1,48 @@
+"""Small things that several tests need: a tiny network, tiny features, a tiny folder of pictures."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from asxai.backbones import Backbone
+from asxai.model import ProtoCNN
+
+
+def tiny_backbone(channels=5, seed=0):
+    """Two stages, smooth everywhere (tanh), 64 pixels to a 4x4 grid: fit for finite differences in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        stages = [("first", nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Tanh())),
+                  ("second", nn.Sequential(nn.Conv2d(4, channels, 2, stride=2), nn.Tanh()))]
+        return Backbone("tiny", stages, (0.5,) * 3, (0.25,) * 3)
+
+
+def tiny_model(classes=3, basis_per_class=2, channels=6, trainable="head", seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ProtoCNN(tiny_backbone(seed=seed), classes, basis_per_class, channels, trainable)
+
+
+def tiny_features(pictures=30, classes=3, views=2, seed=0):
+    """Features `(view, picture, 5, 4, 4)` in which every class raises its own channel somewhere, and labels."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.arange(pictures) % classes
+    features = torch.randn(views, pictures, 5, 4, 4, generator=g)
+    for i, label in enumerate(labels):
+        features[:, i, label, 1:3, 1:3] += 4
+    return features, labels
+
+
+def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, seed=0):
+    """`folder/class/NN.png`: bright squares and stripes on noise, easy to tell apart."""
+    rng = np.random.default_rng(seed)
+    for c, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 90, size=(size, size, 3), dtype=np.uint8)
+            top, left = rng.integers(4, size // 2, size=2)
+            block = pixels[top:top + size // 3, left:left + size // 3]
+            block[:: c + 1, :, c] = 255
+            Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
+    return folder

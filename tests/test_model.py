@@ -1,0 +1,136 @@
+"""Proto-CNN against loops over patches and vectors; gradients by finite differences; bounds and errors."""
+
+import numpy as np
+import pytest
+import torch
+
+from asxai import losses
+from asxai.backbones import BACKBONES, WeightsError, _load_in_order, load_backbone
+from asxai.model import ProtoCNN
+
+from helpers import tiny_backbone, tiny_model
+
+
+@pytest.fixture
+def pictures():
+    return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_activations_against_a_loop(pictures):
+    model = tiny_model().double()
+    out = model(model.features(pictures))
+    embedding, basis = out.embedding.detach().numpy(), model.basis_vectors.detach().numpy()
+    assert out.maps.shape == (2, 3, 2, 4, 4) and out.embedding.min() > 0 and out.embedding.max() < 1
+    for i, c, j, y, x in np.ndindex(out.maps.shape):
+        patch, vector = embedding[i, :, y, x], basis[c, j]
+        cosine = patch @ vector / np.linalg.norm(patch) / np.linalg.norm(vector)
+        assert out.maps[i, c, j, y, x].item() == pytest.approx(cosine, abs=1e-12)
+    for i, c in np.ndindex(2, 3):
+        score = sum(model.last_layer.weight[c, 2 * k + j] * out.maps[i, k, j].max() for k in range(3) for j in range(2))
+        assert out.logits[i, c].item() == pytest.approx(score.item(), abs=1e-12)
+
+
+def test_last_layer_starts_and_stays_within_its_bounds():
+    model = tiny_model()
+    own = model.own_class().flatten(1).bool()
+    assert (model.last_layer.weight[own] == 1).all() and (model.last_layer.weight[~own] == -0.5).all()
+    with torch.no_grad():
+        model.last_layer.weight.copy_(torch.linspace(-3, 3, own.numel()).view_as(own))
+    model.clamp_last_layer()
+    assert model.last_layer.weight.min() == -0.5 and model.last_layer.weight.max() == 1
+
+
+@pytest.mark.parametrize("trainable, fixed, grid", [("head", 2, (5, 4, 4)), ("last", 1, (4, 8, 8)), ("all", 0, (3, 64, 64))])
+def test_fixed_part_and_gradients_follow_trainable(trainable, fixed, grid, pictures):
+    model = tiny_model(trainable=trainable)
+    features = model.features(pictures)
+    assert model.fixed_stages == fixed and features.shape[1:] == grid
+    model(features).logits.sum().backward()
+    trained = [p.grad is not None for p in model.backbone.parameters()]
+    assert trained == [False] * 2 * fixed + [True] * 2 * (2 - fixed)
+    whole = tiny_model(trainable="all")
+    torch.testing.assert_close(model(features).logits, whole(whole.features(pictures)).logits)
+
+
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+def test_gradient_of_the_whole_objective_by_finite_differences(objective, pictures):
+    model, labels = tiny_model(trainable="all").double(), torch.tensor([0, 2])
+
+    def total():
+        out = model(pictures)
+        terms = losses.loss_terms(out.logits, out.maps, labels, model.basis, objective)
+        return sum(value for name, value in terms.items() if name != "balance")  # its target has no gradient
+
+    total().backward()
+    for parameter in (model.basis_vectors, model.add_on[0].weight, model.backbone.stages[0][0].weight):
+        index = np.unravel_index(parameter.grad.abs().argmax().item(), parameter.shape)
+        before, step = parameter[index].item(), 1e-6
+        with torch.no_grad():
+            parameter[index] = before + step
+            above = total().item()
+            parameter[index] = before - step
+            below = total().item()
+            parameter[index] = before
+        assert parameter.grad[index].item() == pytest.approx((above - below) / 2 / step, rel=1e-5)
+
+
+def test_noise_is_used_only_when_given(pictures):
+    model = tiny_model()
+    noise = 0.1 * torch.randn(model.basis_vectors.shape, generator=torch.Generator().manual_seed(0))
+    features = model.features(pictures)
+    torch.testing.assert_close(model(features, noise).maps, model.compare(model.embed(features), model.basis + noise).maps)
+    for mode in (model.train(), model.eval()):
+        assert torch.equal(mode(features).logits, mode(features).logits)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_gives_a_map_and_can_be_cut_anywhere(name):
+    backbone = load_backbone(name, "random", seed=3)
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = backbone(pictures)
+        for cut in range(1, len(backbone.stages) + 1):
+            torch.testing.assert_close(backbone(backbone(pictures, stop=cut), start=cut), whole)
+    assert whole.ndim == 4 and torch.isfinite(whole).all()
+    assert backbone.fingerprint() == load_backbone(name, "random", seed=3).fingerprint()
+    assert backbone.fingerprint() != load_backbone(name, "random", seed=4).fingerprint()
+
+
+def test_backbone_treats_uint8_and_float_alike_and_keeps_batch_statistics():
+    backbone = load_backbone("resnet18", "random")
+    pictures = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(pictures), backbone(pictures / 255))
+        before = backbone.fingerprint()
+        backbone.train()(pictures)
+        assert backbone.fingerprint() == before and not backbone.training
+
+
+def test_packaged_weights_know_what_they_see():
+    """Pretrained features, unlike random ones, tell a drawn disc from drawn stripes across colours."""
+    grid = torch.stack(torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij"))
+    disc, stripes = ((grid - 48).square().sum(0) < 900), (grid[0] // 8 % 2 == 0)
+    shapes = [s * c for s in (disc, stripes) for c in (60, 160, 255)]
+    pictures = torch.stack(shapes).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+    with torch.inference_mode():
+        pooled = load_backbone()(pictures).mean(dim=(2, 3))
+    similarity = torch.nn.functional.normalize(pooled - pooled.mean(0), dim=1)
+    similarity = similarity @ similarity.T
+    assert similarity[:3, :3].mean() > 0.3 > similarity[:3, 3:].mean()
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: load_backbone("vgg99"), ["backbone='vgg99'", "vgg19"]),
+    (lambda: load_backbone("vgg19", weights="mine.pth"), ["weights='mine.pth'", "random"]),
+    (lambda: load_backbone(last_stage="top"), ["last_stage='top'", "block6"]),
+    (lambda: tiny_backbone()(torch.zeros(1, 3, 20, 20)), ["(20, 20)", "64"]),
+    (lambda: tiny_backbone()(torch.zeros(3, 64, 64)), ["(picture, 3, height, width)", "(3, 64, 64)"]),
+    (lambda: ProtoCNN(tiny_backbone(), classes=1), ["classes=1", "2"]),
+    (lambda: ProtoCNN(tiny_backbone(), 2, basis_per_class=0), ["basis_per_class=0"]),
+    (lambda: ProtoCNN(tiny_backbone(), 2, trainable="some"), ["trainable='some'", "head, last, all"]),
+    (lambda: _load_in_order(torch.nn.Linear(2, 3), {"w": torch.zeros(2, 2)}), ["shapes differ", "requirements.lock"]),
+])
+def test_errors_name_the_argument_the_value_and_the_remedy(call, words):
+    with pytest.raises((ValueError, WeightsError)) as error:
+        call()
+    assert all(word in str(error.value) for word in words)

@@ -1,0 +1,45 @@
+"""Claims and figures as files."""
+
+import hashlib
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from asxai import paths, results
+
+
+@pytest.fixture(autouse=True)
+def figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    return tmp_path
+
+
+def test_a_claim_is_mean_spread_and_verdict():
+    row = results.claim("test_accuracy", [0.9, 1.0, 0.8], paper=0.98, holds=False)
+    assert row == {"claim": "test_accuracy", "paper": 0.98, "here": 0.9, "spread": 0.1, "seeds": 3, "holds": "no"}
+    assert results.claim("x", 0.5)["spread"] == "" and results.claim("x", 0.5)["holds"] == ""
+    assert results.claim("x", 0.5, holds=np.bool_(True))["holds"] == "yes"
+
+
+def test_claims_of_one_notebook_leave_those_of_others_alone(figures):
+    results.record_claims("d", "02_b", [results.claim("second", 2)])
+    results.record_claims("d", "01_a", [results.claim("first", 1), results.claim("gone", 5)])
+    results.record_claims("d", "01_a", [results.claim("first", 3)])
+    table = results.read_claims("d")
+    assert list(table.columns) == results.CLAIM_COLUMNS
+    assert table[["notebook", "claim", "here"]].values.tolist() == [["01_a", "first", "3.0"], ["02_b", "second", "2.0"]]
+    assert results.read_claims("none").empty
+
+
+def test_a_figure_is_saved_with_its_table_and_twice_the_same(figures):
+    def digest():
+        figure, axis = plt.subplots()
+        axis.plot([1, 2])
+        results.save_figure(figure, pd.DataFrame({"x": [1, 2], "y": [0.123456, 2]}), "d", "01_line")
+        return [hashlib.sha256((figures / "d" / f"01_line.{s}").read_bytes()).hexdigest() for s in ("png", "pdf", "csv")]
+
+    assert digest() == digest()
+    assert pd.read_csv(figures / "d" / "01_line.csv")["y"].tolist() == [0.1235, 2]
+    assert not plt.get_fignums()

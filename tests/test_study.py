@@ -1,0 +1,219 @@
+"""The public face from end to end on a tiny folder of pictures: train, load, predict, resume after SIGKILL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import asxai
+from asxai.backbones import WeightsError
+from asxai.config import PAPER, Config
+from asxai.data import DataError
+from asxai.features import split_features
+from asxai.study import build_model
+
+from helpers import picture_folder
+
+QUICK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, channels=8, warm_up_epochs=1,
+             joint_epochs=2, cycles=1, batch_size=8, views=2)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return picture_folder(tmp_path_factory.mktemp("pictures") / "shapes")
+
+
+@pytest.fixture(scope="module")
+def study(pictures, tmp_path_factory):
+    return asxai.Study.train(pictures, folder=tmp_path_factory.mktemp("study") / "a", **QUICK)
+
+
+def test_two_classes_of_ten_pictures_are_enough(study):
+    assert study.class_names == ("square", "stripes")
+    assert [len(s) for s in study.data.splits.values()] == [12, 4, 4]
+    assert set(study.metrics) >= {"test_accuracy", "validation_accuracy", "within_class_cosine", "subspace_distance"}
+    assert sorted(p.name for p in study.folder.iterdir()) == ["log.csv", "model.safetensors", "prototypes.csv", "study.json"]
+
+
+def test_prototypes_say_which_patch_they_became(study):
+    """Looking the patch up in the picture that the table names gives the basis vector back."""
+    table = study.prototypes
+    assert len(table) == 4 and (table["cosine"] <= 1 + 1e-6).all()
+    for _, row in table.iterrows():
+        c = study.class_names.index(row["class"])
+        assert study.data.train.labels[row["picture"]] == c
+        out = study.activate(study.data.train.paths[row["picture"]])
+        patch = out.embedding[0, :, row["row"], row["column"]]
+        vector = study.model.basis[c, row["basis"]]
+        assert torch.cosine_similarity(patch, vector, dim=0).item() == pytest.approx(1, abs=1e-4)
+        assert row["source"].endswith(study.data.train.paths[row["picture"]].name)
+
+
+def test_loading_gives_the_same_study(study):
+    loaded = asxai.Study.load(study.folder)
+    for (name, a), b in zip(study.model.state_dict().items(), loaded.model.state_dict().values()):
+        assert torch.equal(a, b), name
+    assert loaded.config == study.config and loaded.metrics == study.metrics
+    assert torch.equal(loaded.basis_before, study.basis_before)
+    pd.testing.assert_frame_equal(loaded.prototypes, study.prototypes)
+    pd.testing.assert_frame_equal(loaded.log, study.log, check_exact=False)
+
+
+def test_same_call_again_only_loads(study, pictures, monkeypatch):
+    monkeypatch.setattr("asxai.training.Trainer.run", lambda self: pytest.fail("trained again"))
+    again = asxai.Study.train(pictures, folder=study.folder, **QUICK)
+    assert again.metrics == study.metrics
+    with pytest.raises(ValueError, match="other parameters or pictures"):
+        asxai.Study.train(pictures, folder=study.folder, **QUICK | {"seed": 7})
+
+
+def test_every_kind_of_picture_gives_the_same_prediction(study):
+    path = study.data.test.paths[0]
+    with Image.open(path) as picture:
+        array = np.array(picture)
+        kinds = [path, str(path), picture.copy(), array, torch.from_numpy(array).permute(2, 0, 1),
+                 array.astype(np.float32) / 255]
+    one_by_one = [study.predict(kind) for kind in kinds]
+    together = study.predict(kinds)
+    assert len(together) == len(kinds) and all(len(p) == 1 for p in one_by_one)
+    for p in one_by_one:
+        np.testing.assert_allclose(p.probabilities, one_by_one[0].probabilities, atol=1e-6)
+    np.testing.assert_allclose(together.probabilities.sum(axis=1), 1)
+    assert list(together.frame().columns) == ["predicted", "probability", "square", "stripes"]
+    assert study.predict(np.stack([array, array])).names == [together.names[0]] * 2
+
+
+def test_prediction_is_that_of_the_test_metric(study):
+    predicted = study.predict(list(study.data.test.paths)).labels
+    assert (predicted == study.data.test.labels).mean() == study.metrics["test_accuracy"]
+
+
+def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypatch):
+    data = asxai.load_data_set(pictures)
+    model = build_model(Config.of(pictures, **QUICK), 2)
+    first = split_features(model, data.train, 64, views=2, folder=tmp_path)
+    assert first.shape[:2] == (2, 12) and not torch.equal(first[0], first[1])
+    torch.testing.assert_close(first[0], model.features(asxai.data.to_batch(data.train.paths, 64)))
+    stamp = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
+    victim = sorted(stamp)[0]
+    victim.unlink()  # a run killed half way: only what is missing is made, and the same
+    assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
+    other = build_model(Config.of(pictures, **QUICK | {"seed": 1}), 2)
+    assert not torch.equal(split_features(other, data.train, 64, views=2, folder=tmp_path), first)
+
+
+@pytest.mark.parametrize("writes", [1, 5, 9])
+def test_sigkill_then_the_same_call_equals_an_uninterrupted_run(study, pictures, tmp_path, writes):
+    """The process kills itself after so many atomic writes: in feature shards, in training, in saving the study."""
+    script = tmp_path / "run.py"
+    script.write_text(f"""
+import os, signal, sys
+import asxai, asxai.features, asxai.training, asxai.study
+real, left = asxai.features.write_atomically, [{writes}]
+def write(path, call):
+    real(path, call)
+    left[0] -= 1
+    if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)
+for module in (asxai.features, asxai.training, asxai.study): module.write_atomically = write
+asxai.Study.train({str(pictures)!r}, folder={str(tmp_path / "study")!r}, **{QUICK!r})
+""")
+    environment = os.environ | {"ASXAI_RUNS": str(tmp_path / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    if writes > 3:
+        with pytest.raises(FileNotFoundError, match="not finished: call Study.train again"):
+            asxai.Study.load(tmp_path / "study")
+    resumed = asxai.Study.train(pictures, folder=tmp_path / "study", **QUICK)
+    for (name, a), b in zip(study.model.state_dict().items(), resumed.model.state_dict().values()):
+        assert torch.equal(a, b), name
+    assert resumed.metrics == study.metrics
+
+
+def _copy(study, folder):
+    folder.mkdir()
+    for path in study.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def _truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _other_shape(folder):
+    notes = json.loads((folder / "study.json").read_text())
+    notes["config"]["basis_per_class"] = 3
+    (folder / "study.json").write_text(json.dumps(notes))
+
+
+def _other_format(folder):
+    (folder / "study.json").write_text(json.dumps({"format": 99}))
+
+
+@pytest.mark.parametrize("damage, error, words", [
+    (lambda f: (f / "study.json").unlink(), FileNotFoundError, ["holds no study.json"]),
+    (lambda f: (f / "model.safetensors").unlink(), WeightsError, ["model.safetensors", "train the study again"]),
+    (_truncate, WeightsError, ["model.safetensors", "cannot be read", "train the study again"]),
+    (_other_shape, WeightsError, ["does not fit study.json", "basis_vectors", "(2, 2, 8)", "(2, 3, 8)"]),
+    (_other_format, WeightsError, ["format 99", "Train the study again"]),
+])
+def test_a_damaged_study_says_what_is_wrong(study, tmp_path, damage, error, words):
+    folder = _copy(study, tmp_path / "copy")
+    damage(folder)
+    with pytest.raises(error) as raised:
+        asxai.Study.load(folder)
+    assert all(word in str(raised.value) for word in words)
+
+
+def test_pictures_that_changed_since_training_are_noticed(tmp_path):
+    pictures = picture_folder(tmp_path / "pictures")
+    study = asxai.Study.train(pictures, folder=tmp_path / "study", **QUICK)
+    next(pictures.glob("*/*.png")).unlink()
+    with pytest.raises(DataError, match="train the study again"):
+        asxai.Study.load(study.folder).data
+
+
+@pytest.mark.parametrize("parameters, words", [
+    (dict(epochs=3), ["'epochs'", "joint_epochs"]),
+    (dict(size="224"), ["size='224'", "int"]),
+    (dict(cycles=True), ["cycles=True", "int"]),
+    (dict(size=32), ["size=32", "64"]),
+    (dict(backbone="alexnet"), ["backbone='alexnet'", "vgg19"]),
+    (dict(objective="best"), ["objective='best'", "balanced"]),
+    (dict(trainable="none"), ["trainable='none'", "head"]),
+    (dict(weights="file.pth"), ["weights='file.pth'"]),
+    (dict(basis_per_class=200), ["basis_per_class=200", "channels=128", "orthogonality=0"]),
+    (dict(basis_per_class=0), ["basis_per_class=0"]),
+    (dict(learning_rate=-1.0), ["learning_rate=-1.0"]),
+    (dict(sigma=float("nan")), ["sigma=nan"]),
+    (dict(joint_epochs=0), ["joint_epochs=0"]),
+    (dict(seed=-1), ["seed=-1"]),
+    (dict(last_stage="top"), ["last_stage='top'", "block6"]),
+    (dict(device="cuda"), ["device='cuda'"]) if not torch.cuda.is_available() else (dict(seed=-2), ["seed=-2"]),
+])
+def test_impossible_parameters_are_named_before_any_work(parameters, words, pictures):
+    with pytest.raises((TypeError, ValueError)) as error:
+        asxai.Study.train(pictures, **parameters)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_the_papers_settings_are_valid_and_more_vectors_than_channels_need_no_orthogonality():
+    assert Config.of("oxford-pets", **PAPER).basis_per_class == 100
+    assert Config.of("x", basis_per_class=300, channels=64, orthogonality=0).channels == 64
+
+
+@pytest.mark.parametrize("nothing", [[], "missing.jpg", [np.zeros((3, 3))]])
+def test_predicting_nothing_or_nonsense(study, nothing):
+    with pytest.raises(ValueError):
+        study.predict(nothing)
