@@ -16,13 +16,19 @@ CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds
 DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ between machines
 
 
+def save_table(table, data_set, name):
+    """Save a tidy table as `figures/<data_set>/<name>.csv`, rounded to `DIGITS`."""
+    write_atomically(paths.FIGURES / data_set / f"{name}.csv",
+                     lambda path: table.round(DIGITS).to_csv(path, index=False))
+
+
 def save_figure(figure, table, data_set, name):
     """Save `figure` as `name.png` and `name.pdf` and its tidy table as `name.csv` under `figures/<data_set>/`.
 
     Returns the figure, closed for pyplot, so that a notebook cell that ends with this call shows it once.
     """
     folder = paths.FIGURES / data_set
-    write_atomically(folder / f"{name}.csv", lambda path: table.round(DIGITS).to_csv(path, index=False))
+    save_table(table, data_set, name)
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
         write_atomically(folder / f"{name}.{suffix}",
                          lambda path: figure.savefig(path, format=suffix, dpi=110, metadata=metadata))

@@ -1,0 +1,26 @@
+"""What holds for every test: folders of its own, few threads, no window.
+
+The variables are set before any test imports `asxai.paths` or torch. Results of the tests go to a folder that is
+removed at the end, so that no test touches trained studies or committed figures. (The committed notebooks are checked
+by a second call of pytest, see `make test`, because they shall find the trained studies in runs/.)
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="asxai-tests-"))
+os.environ.update(
+    ASXAI_RUNS=str(SCRATCH / "runs"),
+    ASXAI_FIGURES=str(SCRATCH / "figures"),
+    ASXAI_PROGRESS=os.devnull,
+    MPLBACKEND="Agg",
+    OMP_NUM_THREADS="2",
+    MKL_NUM_THREADS="2",
+    OPENBLAS_NUM_THREADS="2",
+)
+
+
+def pytest_sessionfinish():
+    shutil.rmtree(SCRATCH, ignore_errors=True)
