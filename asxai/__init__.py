@@ -10,7 +10,7 @@ Names load on first use, so that light tools (the notebook runner) do not pay fo
 from importlib import import_module
 
 __version__ = "0.1.0"
-_HOME = {"Study": "study", "load_data_set": "data", "read_picture": "data", "ProtoCNN": "model"}
+_HOME = {"Study": "study", "load_data_set": "data", "read_picture": "pictures", "ProtoCNN": "model"}
 __all__ = sorted(_HOME)
 
 

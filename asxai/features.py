@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import paths
-from .data import augment, to_batch
+from .augmentation import augment
+from .pictures import to_batch
 from .progress import bar
 
 SHARD, BATCH = 256, 32  # pictures; both fixed, for sums in another order give other last digits

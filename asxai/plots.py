@@ -6,10 +6,11 @@ import pandas as pd
 import seaborn as sns
 import torch
 
-from .data import augment, to_batch
+from .augmentation import augment
 from .features import seeded
 from .masks import peak_box, semantic_masks, upsample
 from .measures import subspace_distances
+from .pictures import to_batch
 
 OUTLINE = "#ffd400"  # yellow: seen on fur, grass, sand and petals alike, also without colour vision
 STAGE_COLOURS = {"warm-up": "#e8eef7", "joint": "#ffffff", "replacement": "#fbe3d0", "last layer": "#e3f1e3"}

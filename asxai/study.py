@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save_file
 from . import paths
 from .backbones import WeightsError, load_backbone
 from .config import Config
-from .data import DataSet, load_data_set, to_batch
+from .data import DataSet, load_data_set
 from .features import BATCH, split_features, write_atomically
 from .measures import mean_subspace_distance, within_class_cosine
 from .model import Activations, ProtoCNN
+from .pictures import DataError, to_batch
 from .training import Trainer, evaluate
 
 FORMAT = 1  # of study.json; raised when older folders can no longer be read
@@ -144,8 +145,6 @@ class Study:
         if self._data is None:
             data = load_data_set(self.config.data_set)
             if data.fingerprint != self.metrics["data_fingerprint"]:
-                from .data import DataError
-
                 raise DataError(f"the pictures of {self.config.data_set!r} are not those that {self.folder} was trained "
                                 "on; train the study again")
             self._data = data

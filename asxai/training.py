@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from .data import augment
+from .augmentation import augment
 from .features import seeded, write_atomically
 from .losses import loss_terms
 from .measures import effective_rank, within_class_cosine

@@ -17,8 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from asxai import data
-from asxai.data import Augmentation, DataError, augment, load_data_set, read_picture, to_batch
+from asxai import augmentation, data, folders, sources
+from asxai.augmentation import Augmentation, augment
+from asxai.data import load_data_set
+from asxai.pictures import DataError, read_picture, to_batch
 
 # --- Making folders -------------------------------------------------------------------------------------------------
 
@@ -213,11 +215,11 @@ def test_other_files_are_noted_and_hidden_ones_are_not(tmp_path):
 
 
 def test_every_suffix_in_any_case(tmp_path):
-    for number, suffix in enumerate(data.SUFFIXES):
+    for number, suffix in enumerate(folders.SUFFIXES):
         for label, changed in enumerate((suffix, suffix.upper())):
             fill(tmp_path / f"class{label}", 1, 1000 * label + number, changed)
     found = load_data_set(tmp_path)
-    assert sum(map(len, found.splits.values())) == 2 * len(data.SUFFIXES)
+    assert sum(map(len, found.splits.values())) == 2 * len(folders.SUFFIXES)
     assert found.notes == ()
     assert to_batch(found.train.paths, 32).shape == (len(found.train), 3, 32, 32)
 
@@ -668,8 +670,8 @@ def test_another_version_redraws_everything(tmp_path, menagerie):
 def test_several_processes_draw_the_same_files(tmp_path, menagerie, monkeypatch):
     draw(tmp_path / "one")
     menagerie.CALLS.clear()
-    monkeypatch.setattr(data, "_FEWEST_PER_PROCESS", 1)
-    monkeypatch.setattr(data, "cpu_count", lambda: 2)
+    monkeypatch.setattr(sources, "_FEWEST_PER_PROCESS", 1)
+    monkeypatch.setattr(sources, "cpu_count", lambda: 2)
     draw(tmp_path / "several")
     assert menagerie.CALLS == []  # not in this process
     assert files_in(tmp_path / "one") == files_in(tmp_path / "several")
@@ -687,8 +689,8 @@ def test_every_drawn_data_set(tmp_path, monkeypatch):
         name: dataclasses.replace(spec, train_per_class=3, test_per_class=1)
         for name, spec in pytest.importorskip("menagerie").DATA_SETS.items()
     }
-    monkeypatch.setattr(data, "_menagerie_specs", lambda: specs)
-    monkeypatch.setattr(data, "_FEWEST_PER_PROCESS", 10_000)
+    monkeypatch.setattr(sources, "_menagerie_specs", lambda: specs)
+    monkeypatch.setattr(sources, "_FEWEST_PER_PROCESS", 10_000)
     for name, spec in specs.items():
         found = load_data_set(name, root=tmp_path, size=32)
         assert found.class_names == spec.classes and found.part_names == spec.parts and found.notes == ()
@@ -768,15 +770,15 @@ def test_flowers(tmp_path, monkeypatch):
     savemat(folder / "imagelabels.mat", {"labels": np.arange(18) % 2 + 1})
     ids = {"trnid": np.arange(1, 7), "valid": np.arange(7, 13), "tstid": np.arange(13, 19)}
     savemat(folder / "setid.mat", ids)
-    monkeypatch.setattr(data.published.Flowers102, "_check_integrity", lambda self: True)
-    monkeypatch.setattr(data.published.Flowers102, "classes", ["first kind", "second kind"], raising=False)
+    monkeypatch.setattr(sources.published.Flowers102, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(sources.published.Flowers102, "classes", ["first kind", "second kind"], raising=False)
     flowers = load_data_set("flowers-102", root=tmp_path)
     assert flowers.class_names == ("first kind", "second kind")
     assert {name: len(split) for name, split in flowers.splits.items()} == {"train": 6, "validation": 6, "test": 6}
     assert names(flowers.validation) == {f"image_{number:05d}.jpg" for number in range(7, 13)}
     for path, label in zip(flowers.test.paths, flowers.test.labels):
         assert label == (int(path.stem[-5:]) - 1) % 2
-    monkeypatch.delattr(data.published.Flowers102, "classes")
+    monkeypatch.delattr(sources.published.Flowers102, "classes")
     assert load_data_set("flowers-102", root=tmp_path).class_names == ("class 001", "class 002")
 
 
@@ -791,8 +793,8 @@ def test_without_network_the_error_says_what_to_fetch(tmp_path, monkeypatch, nam
     def unreachable(self):
         raise urllib.error.URLError("no network")
 
-    method = "_download" if hasattr(getattr(data.published, source), "_download") else "download"
-    monkeypatch.setattr(getattr(data.published, source), method, unreachable)
+    method = "_download" if hasattr(getattr(sources.published, source), "_download") else "download"
+    monkeypatch.setattr(getattr(sources.published, source), method, unreachable)
     with pytest.raises(DataError) as caught:
         load_data_set(name, root=tmp_path)
     for part in (str(tmp_path / folder), "no network", "https://www.robots.ox.ac.uk", file, "fetch"):
@@ -917,7 +919,7 @@ def test_against_a_slow_textbook_resampling(batch):
     strength = Augmentation(rotation=40, shear=20, skew=0.3, zoom=0.3, distortion=0, flip=0.5)
     values = batch[:3].double()
     result = augment(values, seeded(5), strength)
-    randomness = data._Randomness.draw(3, seeded(5), strength)
+    randomness = augmentation._Randomness.draw(3, seeded(5), strength)
     height, width = values.shape[2:]
     for index in range(3):
         affine, skew = randomness.affine[index].double().numpy(), randomness.skew[index].double().numpy()
@@ -936,12 +938,12 @@ def test_against_a_slow_textbook_resampling(batch):
 
 def test_strengths_are_limits_in_their_units():
     strength = Augmentation(**NOTHING | {"rotation": 10})
-    turn = data._Randomness.draw(2000, seeded(), strength).affine
+    turn = augmentation._Randomness.draw(2000, seeded(), strength).affine
     angles = torch.rad2deg(torch.atan2(turn[:, 1, 0], turn[:, 0, 0]))
     assert -10 <= angles.min() < -9.5 and 9.5 < angles.max() <= 10
-    zoom = data._Randomness.draw(2000, seeded(), Augmentation(**NOTHING | {"zoom": 0.2})).affine
+    zoom = augmentation._Randomness.draw(2000, seeded(), Augmentation(**NOTHING | {"zoom": 0.2})).affine
     assert 0.8 <= zoom[:, 0, 0].min() < 0.81 and 1.19 < zoom[:, 1, 1].max() <= 1.2
-    shift = data._Randomness.draw(2000, seeded(), Augmentation(**NOTHING | {"distortion": 0.05})).shift
+    shift = augmentation._Randomness.draw(2000, seeded(), Augmentation(**NOTHING | {"distortion": 0.05})).shift
     assert abs(shift.std() / 2 - 0.05) < 0.001  # the grid runs from -1 to 1, two units a side
 
 

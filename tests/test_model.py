@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_backbone, tiny_model
 
 from asxai import losses
 from asxai.backbones import BACKBONES, WeightsError, _load_in_order, load_backbone
 from asxai.model import ProtoCNN
-
-from helpers import tiny_backbone, tiny_model
 
 
 @pytest.fixture

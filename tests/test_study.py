@@ -5,22 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import picture_folder
 from PIL import Image
 
 import asxai
 from asxai.backbones import WeightsError
 from asxai.config import PAPER, Config
-from asxai.data import DataError
 from asxai.features import split_features
+from asxai.pictures import DataError, to_batch
 from asxai.study import build_model
-
-from helpers import picture_folder
 
 QUICK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, channels=8, warm_up_epochs=1,
              joint_epochs=2, cycles=1, batch_size=8, views=2)
@@ -101,7 +99,7 @@ def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypat
     model = build_model(Config.of(pictures, **QUICK), 2)
     first = split_features(model, data.train, 64, views=2, folder=tmp_path)
     assert first.shape[:2] == (2, 12) and not torch.equal(first[0], first[1])
-    torch.testing.assert_close(first[0], model.features(asxai.data.to_batch(data.train.paths, 64)))
+    torch.testing.assert_close(first[0], model.features(to_batch(data.train.paths, 64)))
     stamp = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp

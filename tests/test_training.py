@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_features, tiny_model
 
 from asxai import training
 from asxai.config import Config
-
-from helpers import tiny_features, tiny_model
 
 
 def config(**parameters):

@@ -1,0 +1,105 @@
+"""The paper's augmentation (section 3.1), batched, in a single resampling."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from .pictures import DataError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths for `augment`, the kinds named in the paper's section 3.1; 0 switches one off.
+
+    Each is the limit of a uniform distribution around "no change", unless it says otherwise. Raises DataError for a
+    value out of range.
+    """
+
+    rotation: float = 15.0  # degrees, either way
+    shear: float = 8.0  # degrees, along each axis
+    skew: float = 0.08  # perspective: relative change of scale from the centre to an edge, along each axis
+    zoom: float = 0.1  # relative change of scale of the whole picture
+    distortion: float = 0.015  # standard deviation of the random shift of a point, in sides of the picture
+    distortion_cells: int = 5  # points per side at which that shift is drawn; smooth in between
+    flip: float = 0.5  # probability of a mirror image, left to right
+
+    def __post_init__(self):
+        limits = {"rotation": 180, "shear": 45, "skew": 0.4, "zoom": 0.9, "distortion": 0.5, "flip": 1}
+        for name, limit in limits.items():
+            if not 0 <= getattr(self, name) <= limit:
+                raise DataError(f"Augmentation: {name}={getattr(self, name)!r}. Use a number from 0 to {limit}.")
+        if self.distortion_cells < 2:
+            raise DataError(f"Augmentation: distortion_cells={self.distortion_cells!r}. Use at least 2.")
+
+
+def augment(
+    pictures: torch.Tensor, generator: torch.Generator, strength: Augmentation = Augmentation()
+) -> torch.Tensor:
+    """Rotate, shear, skew, zoom, distort and mirror each picture at random, in a single resampling.
+
+    pictures: (picture, 3, height, width), uint8 or floating point, on any device
+    generator: on the CPU, so that one seed means the same change on every device
+    Returns a tensor of the same shape, type and device. What comes in over an edge is the picture mirrored there.
+    Raises DataError for another shape or type, or for a generator on another device.
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3:
+        raise DataError(f"pictures: shape {tuple(pictures.shape)}. Give (picture, 3, height, width).")
+    if pictures.dtype != torch.uint8 and not pictures.is_floating_point():
+        raise DataError(f"pictures: type {pictures.dtype}. Give uint8 or floating point.")
+    if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        raise DataError(f"generator: {generator!r}. Give a torch.Generator on the CPU.")
+    values = pictures if pictures.dtype == torch.float64 else pictures.float()
+    grid = _sampling_grid(pictures.shape[2:], _Randomness.draw(len(pictures), generator, strength), values)
+    result = functional.grid_sample(values, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return (result.round() if pictures.dtype == torch.uint8 else result).to(pictures.dtype)
+
+
+class _Randomness(NamedTuple):
+    """What happens to each picture."""
+
+    skew: torch.Tensor  # (picture, 3, 3) from places in the result, -1..1, to skewed ones
+    affine: torch.Tensor  # (picture, 3, 3) mirror image, zoom, shear and rotation, about the centre
+    shift: torch.Tensor  # (picture, 2, cells, cells) in units of half a side
+
+    @classmethod
+    def draw(cls, count: int, generator: torch.Generator, strength: Augmentation) -> "_Randomness":
+        def uniform(limit):
+            return (2 * torch.rand(count, generator=generator) - 1) * limit
+
+        angle = uniform(math.radians(strength.rotation))
+        shear_x, shear_y = (torch.tan(uniform(math.radians(strength.shear))) for _ in range(2))
+        skew_x, skew_y = uniform(strength.skew), uniform(strength.skew)
+        zoom = 1 + uniform(strength.zoom)
+        mirror = 1 - 2 * (torch.rand(count, generator=generator) < strength.flip).float()
+        cells = strength.distortion_cells
+        shift = 2 * strength.distortion * torch.randn(count, 2, cells, cells, generator=generator)
+        one, none = torch.ones(count), torch.zeros(count)
+        rotated = _matrices([[angle.cos(), -angle.sin(), none], [angle.sin(), angle.cos(), none], [none, none, one]])
+        sheared = _matrices([[one, shear_x, none], [shear_y, one, none], [none, none, one]])
+        scaled = _matrices([[zoom * mirror, none, none], [none, zoom, none], [none, none, one]])
+        skewed = _matrices([[one, none, none], [none, one, none], [skew_x, skew_y, one]])
+        return cls(skewed, rotated @ sheared @ scaled, shift)
+
+
+def _matrices(rows: list[list[torch.Tensor]]) -> torch.Tensor:
+    """(picture, 3, 3) from three rows of three numbers per picture."""
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def _sampling_grid(sides, randomness: _Randomness, values: torch.Tensor) -> torch.Tensor:
+    """Where each pixel of the result looks in the picture, (picture, height, width, 2), in -1..1."""
+    height, width = sides
+    skew, affine, shift = (part.to(values) for part in randomness)
+    like = {"dtype": values.dtype, "device": values.device}
+    # Angles hold only where both axes have the same unit, so stretch to the true proportions and back.
+    stretch = torch.diag(torch.tensor([width / min(sides), height / min(sides), 1.0], **like))
+    homography = torch.linalg.inv(stretch) @ affine @ stretch @ skew  # (picture, 3, 3)
+    x = (torch.arange(width, **like) * 2 + 1) / width - 1  # centres of pixels
+    y = (torch.arange(height, **like) * 2 + 1) / height - 1
+    places = torch.stack(torch.broadcast_tensors(x, y[:, None], torch.ones((), **like)), dim=-1)  # (height, width, 3)
+    projected = torch.einsum("hwj,pij->phwi", places, homography)  # (picture, height, width, 3)
+    shifts = functional.interpolate(shift, size=(height, width), mode="bicubic", align_corners=True)
+    return projected[..., :2] / projected[..., 2:] + shifts.permute(0, 2, 3, 1)

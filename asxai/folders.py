@@ -1,0 +1,127 @@
+"""Which pictures a folder of class folders holds.
+
+Two layouts: `class/*.jpg`, or `train/class/*.jpg` and `test/class/*.jpg`, optionally with `val`, `valid` or
+`validation` as a third.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from .pictures import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+LISTED = 5  # how many offending files a message names before it only counts them
+
+
+class Picture(NamedTuple):
+    """One picture file, before splits are chosen."""
+
+    path: Path
+    class_name: str
+    split: str | None = None  # train, validation or test where the source says so
+    fine: str | None = None
+    parts: Path | None = None
+    hash: str = ""  # filled in when the file is checked; drawn pictures come with it
+
+
+class Found(NamedTuple):
+    """What a source holds: the input of `_assemble`."""
+
+    class_names: tuple[str, ...]
+    pictures: list[Picture]
+    notes: Iterable[str] = ()
+    fine_names: tuple[str, ...] = ()
+    part_names: tuple[str, ...] = ()
+    place: Path | None = None
+    correctable: bool = False  # the reader's own folder: a contradiction there is an error, elsewhere it is dropped
+
+
+_SPLIT_FOLDERS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
+                  "test": "test"}  # fmt: skip
+
+
+def scan_folder(folder: Path) -> Found:
+    """Find the pictures of a folder in one of the two layouts. Hidden files are passed over in silence."""
+    split_folders = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in entries(folder)
+                     if entry.is_dir() and entry.name.lower() in _SPLIT_FOLDERS}  # fmt: skip
+    if not split_folders:
+        return scan_plain(folder)
+    names = Counter(split_folders.values())
+    missing = [name for name in ("train", "test") if name not in names]
+    if missing or names.most_common(1)[0][1] > 1:
+        problem = f"there is no {missing[0]} folder" if missing else "one split has two folders"
+        raise DataError(
+            f"{folder}: has {', '.join(sorted(entry.name for entry in split_folders))}, but {problem}. Give it one "
+            "train and one test folder (a validation folder may be added), or one folder per class and no split."
+        )
+    classes, pictures, notes = {}, [], []
+    for entry in sorted(split_folders):
+        classes[entry], some = _class_folders(entry, split_folders[entry], notes)
+        pictures += some
+    _note_others([entry for entry in entries(folder) if entry not in split_folders], notes)
+    _check_same_classes(classes)
+    return Found(tuple(sorted(set().union(*classes.values()))), pictures, notes, place=folder, correctable=True)
+
+
+def scan_plain(folder: Path) -> Found:
+    notes: list[str] = []
+    class_names, pictures = _class_folders(folder, None, notes)
+    return Found(tuple(sorted(class_names)), pictures, notes, place=folder, correctable=True)
+
+
+def _class_folders(folder: Path, split: str | None, notes: list[str]) -> tuple[set[str], list[Picture]]:
+    """Class names and pictures of `folder/class/*`; what is neither goes into the notes."""
+    class_folders = [entry for entry in entries(folder) if entry.is_dir()]
+    if not class_folders:
+        loose = sum(_is_picture(entry) for entry in entries(folder))
+        problem = f"{loose} pictures lie directly in it" if loose else "it is empty"
+        raise DataError(f"{folder}: {problem}; no class folder found. Make one folder of pictures per class.")
+    pictures = []
+    for class_folder in class_folders:
+        files = [entry for entry in entries(class_folder) if _is_picture(entry)]
+        if not files:
+            raise DataError(
+                f"{class_folder}: this class folder holds no picture ({', '.join(SUFFIXES)}). "
+                "Put pictures in, or delete the folder."
+            )
+        pictures += [Picture(path, class_folder.name, split) for path in files]
+        _note_others([entry for entry in entries(class_folder) if entry not in set(files)], notes)
+    if split is None:
+        _note_others([entry for entry in entries(folder) if not entry.is_dir()], notes)
+    return {entry.name for entry in class_folders}, pictures
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _note_others(others: list[Path], notes: list[str]):
+    if others:
+        notes.append(f"Not used, as neither a picture nor a class folder: {listing(map(tail, others))}.")
+
+
+def _check_same_classes(classes: dict[Path, set[str]]):
+    for here, names in classes.items():
+        for there, other_names in classes.items():
+            only_here = sorted(names - other_names)
+            if only_here:
+                raise DataError(
+                    f"{there / only_here[0]}: there is no such folder, but {here / only_here[0]} exists "
+                    f"({len(only_here)} such). Give every split the same class folders."
+                )
+
+
+def tail(path: Path) -> str:
+    return "/".join(path.parts[-3:])  # enough to find the file, without the reader's own folders in a notebook
+
+
+def listing(items: Iterable) -> str:
+    items = [str(item) for item in items]
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return ", ".join(items[:LISTED]) + more
