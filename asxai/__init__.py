@@ -10,7 +10,8 @@ Names load on first use, so that light tools (the notebook runner) do not pay fo
 from importlib import import_module
 
 __version__ = "0.1.0"
-_HOME = {"Study": "study", "load_data_set": "data", "read_picture": "pictures", "ProtoCNN": "model"}
+_HOME = {"Study": "study", "Config": "config", "PAPER": "config", "ProtoCNN": "model", "load_data_set": "data",
+         "read_picture": "pictures"}
 __all__ = sorted(_HOME)
 
 

@@ -6,6 +6,7 @@ The defaults are for two CPU cores and the drawn data sets; `PAPER` holds what t
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 from .backbones import BACKBONES, MINIMUM_SIZE
 from .losses import OBJECTIVES
@@ -79,14 +80,16 @@ class Config:
         for name in parameters:
             if name not in known:
                 raise TypeError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")
-        return cls(data_set=str(data_set), **parameters)
+        folder = Path(data_set).expanduser()  # as an absolute path, which still holds when the reader moves about
+        return cls(data_set=str(folder.resolve() if folder.is_dir() else data_set), **parameters)
 
     def to_dict(self):
         return dataclasses.asdict(self)
 
     def key(self, *more):
-        """Short hash of all parameters (and of `more`), which names the study's folder."""
-        return hashlib.sha256(json.dumps([self.to_dict(), *more], sort_keys=True).encode()).hexdigest()[:12]
+        """Short hash of all parameters and of `more`. Where the pictures lie does not enter."""
+        parameters = {name: value for name, value in self.to_dict().items() if name != "data_set"}
+        return hashlib.sha256(json.dumps([parameters, *more], sort_keys=True).encode()).hexdigest()[:12]
 
 
 # Section 2.2 and 3.1: Study.train("oxford-pets", **PAPER). For a GPU: VGG-19 costs 19.6 GMAC a picture and pass.

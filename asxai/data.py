@@ -181,7 +181,7 @@ def load_data_set(
         name, found = name_or_folder, known[name_or_folder].find(root)
     else:
         folder = _find_folder(name_or_folder, root, known)
-        name, found = folder.name, scan_folder(folder)
+        name, found = paths.slug(folder), scan_folder(folder)
     return _assemble(name, found, validation_share, test_share, seed)
 
 

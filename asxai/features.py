@@ -7,6 +7,7 @@ killed run goes on at the shard where it stopped.
 
 import hashlib
 import os
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -33,9 +34,16 @@ def write_atomically(path, write):
 
 
 def seeded(*key):
-    """A CPU generator whose state depends on the key only, not on what ran before: this is what makes resuming exact."""
+    """A CPU generator whose state depends on the key only, not on what ran before, so that resuming is exact."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@cache
+def code_hash(*modules):
+    """Hash of the text of modules of this package: numbers that they made are not used once they have changed."""
+    here = Path(__file__).parent
+    return hashlib.sha256(b"".join((here / f"{module}.py").read_bytes() for module in modules)).hexdigest()[:16]
 
 
 def view(sources, size, number, key):
@@ -55,13 +63,14 @@ def split_features(model, split, size, views=1, folder=None, desc="features"):
     folder = Path(folder or paths.CACHE)
     device = next(model.parameters()).device
     weights = model.backbone.fingerprint(model.fixed_stages)
+    code = code_hash("features", "backbones", "pictures", "augmentation")
     jobs = [(number, start) for number in range(views) for start in range(0, len(split), SHARD)]
     shards = []
     for number, start in bar(jobs, desc=desc):
         part = slice(start, start + SHARD)
         # the augmentation depends on the pictures, never on the weights, so that backbones see the same views
         content = hashlib.sha256("".join(split.hashes[part]).encode()).hexdigest()
-        name = hashlib.sha256(repr((weights, size, number, content, device.type, torch.__version__)).encode())
+        name = hashlib.sha256(repr((weights, code, size, number, content, device.type, torch.__version__)).encode())
         path = folder / f"{name.hexdigest()[:32]}.safetensors"
         if not path.exists():
             pictures = view(split.paths[part], size, number, content)

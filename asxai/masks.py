@@ -13,7 +13,8 @@ def upsample(maps, size):
     """Activation maps at picture resolution, `(..., height, width)` to `(..., size, size)`, bilinear."""
     maps = torch.as_tensor(maps)
     flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    return F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False).view(*maps.shape[:-2], size, size)
+    fine = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+    return fine.view(*maps.shape[:-2], size, size)
 
 
 def semantic_masks(maps, size, percentile=95.0):

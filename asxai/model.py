@@ -62,7 +62,8 @@ class ProtoCNN(nn.Module):
         self.register_buffer("feature_std", torch.ones(1, width, 1, 1))
         self.add_on = nn.Sequential(nn.Conv2d(width, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1),
                                     nn.Sigmoid())
-        self.basis_vectors = nn.Parameter(torch.randn(classes, basis_per_class, channels))  # direction counts, not length
+        # only the direction of a vector counts, so its length is free
+        self.basis_vectors = nn.Parameter(torch.randn(classes, basis_per_class, channels))
         self.last_layer = nn.Linear(classes * basis_per_class, classes, bias=False)
         self.reset_last_layer()
 

@@ -6,6 +6,7 @@ the tests use the last so that they never touch committed results.
 """
 
 import os
+import re
 from pathlib import Path
 
 
@@ -19,3 +20,8 @@ RUNS = _folder("ASXAI_RUNS", ROOT / "runs")  # trained studies, cached features,
 FIGURES = _folder("ASXAI_FIGURES", ROOT / "figures")  # figures/<data_set>/: PNG, PDF, CSV, claims.csv
 NOTEBOOKS = ROOT / "notebooks"
 CACHE = RUNS / "features"
+
+
+def slug(name) -> str:
+    """What a data set, a folder of pictures or a class is called in file names: the last part of a path, tidied."""
+    return re.sub(r"[^\w.-]+", "-", Path(name).name)

@@ -13,6 +13,7 @@ from .measures import subspace_distances
 from .pictures import to_batch
 
 OUTLINE = "#ffd400"  # yellow: seen on fur, grass, sand and petals alike, also without colour vision
+MOST_CLASSES = 16  # that a figure shows one by one; tables always hold all
 STAGE_COLOURS = {"warm-up": "#e8eef7", "joint": "#ffffff", "replacement": "#fbe3d0", "last layer": "#e3f1e3"}
 
 
@@ -26,11 +27,15 @@ def _row_label(axis, text):
     axis.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
 
 
-def data_set_sheet(data, size, per_class=6):
-    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split."""
-    figure, axes = plt.subplots(len(data.class_names), per_class, squeeze=False,
-                                figsize=(1.25 * per_class + 1, 1.25 * len(data.class_names)))
-    for c, name in enumerate(data.class_names):
+def data_set_sheet(data, size, per_class=None):
+    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split.
+
+    Of many classes the first are shown, see `MOST_CLASSES`.
+    """
+    shown = data.class_names[:MOST_CLASSES]
+    per_class = per_class or (6 if len(shown) <= 6 else 4)
+    figure, axes = plt.subplots(len(shown), per_class, squeeze=False, figsize=(1.25 * per_class + 1, 1.3 * len(shown)))
+    for c, name in enumerate(shown):
         members = np.flatnonzero(data.train.labels == c)
         if data.train.fine is not None:  # stable: one picture of each finer label before the second of any
             fine = pd.Series([data.train.fine[i] for i in members])
@@ -41,10 +46,24 @@ def data_set_sheet(data, size, per_class=6):
         for axis in axes[c][len(members):]:
             axis.set_axis_off()
         _row_label(axes[c, 0], name)
-    counts = {split: getattr(data, split).class_counts() for split in ("train", "validation", "test")}
+    counts = {name: split.class_counts(len(data.class_names)) for name, split in data.splits.items()}
     table = pd.DataFrame([{"class": name, **{split: int(n[c]) for split, n in counts.items()}}
                           for c, name in enumerate(data.class_names)])
     return figure, table
+
+
+def class_strip(data, size, columns=8):
+    """One test picture per class, side by side; the table names the files."""
+    shown = data.class_names[:4 * columns]
+    rows = -(-len(shown) // columns)
+    figure, axes = plt.subplots(rows, min(columns, len(shown)), squeeze=False,
+                                figsize=(1.5 * min(columns, len(shown)), 1.7 * rows))
+    firsts = [int(np.flatnonzero(data.test.labels == c)[0]) for c in range(len(shown))]
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, name, i in zip(axes.flat, shown, firsts):
+        _show(axis, to_batch([data.test.paths[i]], size)[0].permute(1, 2, 0).numpy(), name)
+    return figure, pd.DataFrame({"class": shown, "picture": [data.test.paths[i].name for i in firsts]})
 
 
 def augmentation_strip(data, size, seed, count=6):
@@ -74,6 +93,7 @@ def training_curves(log):
     axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
     axes[0].legend(ncols=3, fontsize=8, loc="upper right")
     axes[1].plot(step, 100 * log["validation_accuracy"], marker="o", ms=3, color="0.2")
+    axes[1].set_ylim(min(94.5, 100 * log["validation_accuracy"].min() - 1), 100.5)  # single pictures must not look big
     axes[1].set_ylabel("validation\naccuracy, %")
     axes[2].plot(step, log["within_class_cosine"], marker="o", ms=3, color="0.2")
     axes[2].set_ylabel("mean |cosine|\ninside a class")
@@ -94,7 +114,8 @@ def accuracy_dots(table):
                       textcoords="offset points", ha="center", fontsize=9)
     axis.set(xlabel="accuracy on test pictures, % (number: mean over seeds)", ylabel="")
     axis.grid(axis="x", alpha=0.4)
-    axis.margins(x=0.15, y=0.25)
+    axis.margins(y=0.3)
+    axis.set_xlim(min(94.5, shown["percent"].min() - 2), 100.5)
     return figure, table
 
 
@@ -103,12 +124,14 @@ def orthogonality_matrices(before, after, class_names):
 
     before, after: `(class, basis, channel)`. Squares on the diagonal are classes; inside them off-diagonal cells
     should be white. The table has one row per pair of classes: the mean |cosine| between their vectors, without those
-    of a vector with itself.
+    of a vector with itself. Of many classes the first are used, see `MOST_CLASSES`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 5))
+    class_names = class_names[:MOST_CLASSES]
     rows = []
     for axis, (title, basis) in zip(axes, (("before replacement", before), ("after replacement by patches", after))):
-        unit = torch.nn.functional.normalize(torch.as_tensor(basis).detach().cpu().double(), dim=2).flatten(0, 1)
+        basis = torch.as_tensor(basis).detach().cpu().double()[:len(class_names)]
+        unit = torch.nn.functional.normalize(basis, dim=2).flatten(0, 1)
         cosine = (unit @ unit.T).abs().numpy()
         vectors = basis.shape[1]
         image = axis.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
@@ -123,7 +146,8 @@ def orthogonality_matrices(before, after, class_names):
         for a, first in enumerate(class_names):
             for b, second in enumerate(class_names):
                 block = off[a * vectors:(a + 1) * vectors, b * vectors:(b + 1) * vectors]
-                rows.append({"when": title, "class": first, "other": second, "mean_absolute_cosine": float(block.mean())})
+                rows.append({"when": title, "class": first, "other": second,
+                             "mean_absolute_cosine": float(block.mean())})
     figure.colorbar(image, ax=axes, label="|cosine| between two basis vectors", shrink=0.7)
     return figure, pd.DataFrame(rows)
 
@@ -131,10 +155,12 @@ def orthogonality_matrices(before, after, class_names):
 def distance_matrix(basis, class_names):
     """Projection distance between class subspaces as a share of the largest possible, see `subspace_distances`."""
     distance = subspace_distances(basis)
-    side = max(3.6, 0.55 * len(class_names) + 1.8)
+    many = len(class_names) > MOST_CLASSES
+    side = 9 if many else max(3.6, 0.55 * len(class_names) + 1.8)
     figure, axis = plt.subplots(figsize=(side + 1, side))
-    sns.heatmap(distance, ax=axis, vmin=0, vmax=1, cmap="viridis", annot=True, fmt=".2f", square=True,
-                xticklabels=class_names, yticklabels=class_names, annot_kws={"fontsize": 8},
+    ticks = "auto" if many else class_names
+    sns.heatmap(distance, ax=axis, vmin=0, vmax=1, cmap="viridis", annot=not many, fmt=".2f", square=True,
+                xticklabels=ticks, yticklabels=ticks, annot_kws={"fontsize": 8},
                 cbar_kws={"label": "distance / largest possible", "shrink": 0.8})
     axis.tick_params(axis="y", rotation=0)
     axis.tick_params(axis="x", rotation=90 if len(class_names) > 3 else 0)
@@ -144,15 +170,18 @@ def distance_matrix(basis, class_names):
 
 
 def strongest(study, class_name, count):
-    """Rows of the prototype table of a class with the largest `weight * mean similarity` over validation pictures.
+    """Rows of the prototype table of a class that tell it apart best, with the column `strength`.
 
-    Adds the column `strength`. A patch that several basis vectors became is listed once, as its strongest vector.
+    Strength is the last-layer weight times the mean similarity on validation pictures of the class less that on all
+    others: a vector that fires on the background of every picture has none. A patch that several basis vectors became
+    is listed once, as its strongest vector.
     """
-    c = study.class_names.index(class_name)
-    members = np.flatnonzero(study.data.validation.labels == c)
-    similarity = study.activate([study.data.validation.paths[i] for i in members]).similarity[:, c].mean(dim=0)
+    c, validation = study.class_names.index(class_name), study.data.validation
+    similarity = study.similarity(validation)[:, c]  # (picture, basis)
+    member = torch.from_numpy(validation.labels == c)
+    gap = similarity[member].mean(dim=0) - similarity[~member].mean(dim=0)
     table = study.prototypes[study.prototypes["class"] == class_name].copy()
-    table["strength"] = table["weight"].to_numpy() * similarity.numpy()
+    table["strength"] = table["weight"].to_numpy() * gap.numpy()
     table = table.sort_values("strength", ascending=False, kind="stable")
     return table.drop_duplicates(["picture", "row", "column"]).head(count)
 
@@ -167,23 +196,33 @@ def prototype_sheet(study, class_name, count=6, percentile=95.0):
     table = strongest(study, class_name, count)
     sources = [study.data.train.paths[i] for i in table["picture"]]
     pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]  # (picture, basis, height, width)
-    maps = maps[torch.arange(len(table)), torch.as_tensor(table["basis"].to_numpy())]
+    maps = maps[torch.arange(len(table)), torch.tensor(table["basis"].tolist())]
     fine, masks = upsample(maps, size).numpy(), semantic_masks(maps, size, percentile).numpy()
     figure, axes = plt.subplots(4, len(table), squeeze=False, figsize=(1.55 * len(table) + 1.3, 6.6))
     boxes = [peak_box(mask, activation) for mask, activation in zip(masks, fine)]
     for k, (top, left, bottom, right) in enumerate(boxes):
         _show(axes[0, k], pictures[k], f"vector {table['basis'].iloc[k]}\nstrength {table['strength'].iloc[k]:.2f}")
         axes[0, k].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec=OUTLINE, lw=2))
-        _show(axes[1, k], pictures[k][top:bottom, left:right])
+        _show(axes[1, k], _square(pictures[k], boxes[k]))
         _show(axes[2, k], pictures[k])
         shown = axes[2, k].imshow(fine[k], alpha=0.6, vmin=0, vmax=1)
         _masked(axes[3, k], pictures[k], masks[k])
-    for axis, text in zip(axes[:, 0], ("source\npicture", "patch", "activation\nmap", f"mask, {percentile:g}th\npercentile")):
+    labels = ("source\npicture", "patch", "activation\nmap", f"mask, {percentile:g}th\npercentile")
+    for axis, text in zip(axes[:, 0], labels):
         _row_label(axis, text)
     figure.colorbar(shown, ax=axes[2], label="cosine", shrink=0.9)
     figure.suptitle(f"Strongest prototypes of class “{class_name}”", fontsize=11)
     table[["top", "left", "bottom", "right"]] = boxes
     return figure, table
+
+
+def _square(picture, box):
+    """The smallest square of the picture around a box, moved inwards at the edges."""
+    top, left, bottom, right = box
+    side = max(bottom - top, right - left)
+    top, left = (int(np.clip(middle - side // 2, 0, size - side)) for middle, size in
+                 (((top + bottom) // 2, picture.shape[0]), ((left + right) // 2, picture.shape[1])))
+    return picture[top:top + side, left:left + side]
 
 
 def _masked(axis, picture, mask):
@@ -200,7 +239,7 @@ def new_picture_sheet(study, class_name, count=4, vectors=5, percentile=95.0):
     members = [i for i in np.flatnonzero(test.labels == c)][:count]
     sources = [test.paths[i] for i in members]
     pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]
-    maps = maps[:, torch.as_tensor(chosen["basis"].to_numpy())]
+    maps = maps[:, torch.tensor(chosen["basis"].tolist())]
     masks = semantic_masks(maps, size, percentile).numpy()
     figure, axes = plt.subplots(len(members), len(chosen) + 1, squeeze=False,
                                 figsize=(1.55 * (len(chosen) + 1), 1.75 * len(members) + 0.6))
@@ -212,7 +251,8 @@ def new_picture_sheet(study, class_name, count=4, vectors=5, percentile=95.0):
             _masked(axes[i, k + 1], picture, masks[i, k])
             axes[i, k + 1].set_title(f"vector {vector}\n{best:.2f}" if i == 0 else f"{best:.2f}", fontsize=9)
             rows.append({"class": class_name, "picture": sources[i].name, "basis": vector, "best_cosine": best})
-    figure.suptitle(f"Where the prototypes of “{class_name}” fire on pictures never seen (number: best cosine)", fontsize=11)
+    figure.suptitle(f"Where the prototypes of “{class_name}” fire on pictures never seen (number: best cosine)",
+                    fontsize=11)
     return figure, pd.DataFrame(rows)
 
 
@@ -228,14 +268,15 @@ def global_similarity(study, source, truth=""):
     own, others = part.diagonal(), part.sum(dim=1) - part.diagonal()
     table = pd.DataFrame({"class": study.class_names, "own_vectors": own, "other_vectors": others,
                           "score": out.logits[0], "probability": out.logits[0].double().softmax(dim=0)})
-    figure, axes = plt.subplots(1, 2, figsize=(8.5, max(2.6, 0.34 * len(table) + 1)), width_ratios=[1, 2])
+    shown = table.nlargest(MOST_CLASSES, "score") if len(table) > MOST_CLASSES else table
+    figure, axes = plt.subplots(1, 2, figsize=(8.5, max(2.6, 0.34 * len(shown) + 1)), width_ratios=[1, 2])
     _show(axes[0], study.pictures([source])[0], truth)
-    y = np.arange(len(table))
-    axes[1].barh(y, table["own_vectors"], color="C0", label="own vectors")
-    beside = table["own_vectors"].where(table["own_vectors"] * table["other_vectors"] > 0, 0)  # same sign: stack them
-    axes[1].barh(y, table["other_vectors"], left=beside, color="C1", label="other classes' vectors")
-    axes[1].plot(table["score"], y, "D", color="k", ms=5, label="score")
-    axes[1].set_yticks(y, table["class"])
+    y = np.arange(len(shown))
+    axes[1].barh(y, shown["own_vectors"], color="C0", label="own vectors")
+    beside = shown["own_vectors"].where(shown["own_vectors"] * shown["other_vectors"] > 0, 0)  # same sign: stack them
+    axes[1].barh(y, shown["other_vectors"], left=beside, color="C1", label="other classes' vectors")
+    axes[1].plot(shown["score"], y, "D", color="k", ms=5, label="score")
+    axes[1].set_yticks(y, shown["class"])
     axes[1].invert_yaxis()
     axes[1].axvline(0, color="0.3", lw=0.8)
     axes[1].set(xlabel="similarity times weight, summed")

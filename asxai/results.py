@@ -11,6 +11,7 @@ import pandas as pd
 
 from . import paths
 from .features import write_atomically
+from .run import MENAGERIE
 
 CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
 DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ between machines
@@ -18,8 +19,12 @@ DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ 
 
 def save_table(table, data_set, name):
     """Save a tidy table as `figures/<data_set>/<name>.csv`, rounded to `DIGITS`."""
-    write_atomically(paths.FIGURES / data_set / f"{name}.csv",
+    write_atomically(_place(data_set) / f"{paths.slug(name)}.csv",
                      lambda path: table.round(DIGITS).to_csv(path, index=False))
+
+
+def _place(data_set):
+    return paths.FIGURES / paths.slug(data_set)  # of a folder's path only its name: never write beside pictures
 
 
 def save_figure(figure, table, data_set, name):
@@ -27,11 +32,10 @@ def save_figure(figure, table, data_set, name):
 
     Returns the figure, closed for pyplot, so that a notebook cell that ends with this call shows it once.
     """
-    folder = paths.FIGURES / data_set
     save_table(table, data_set, name)
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
-        write_atomically(folder / f"{name}.{suffix}",
-                         lambda path: figure.savefig(path, format=suffix, dpi=110, metadata=metadata))
+        write_atomically(_place(data_set) / f"{paths.slug(name)}.{suffix}",
+                         lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata))
     plt.close(figure)
     return figure
 
@@ -49,7 +53,7 @@ def claim(name, values, paper="", holds=None):
 
 def record_claims(data_set, notebook, rows):
     """Write a notebook's claims into `figures/<data_set>/claims.csv`, in place of those that it wrote before."""
-    path = paths.FIGURES / data_set / "claims.csv"
+    path = _place(data_set) / "claims.csv"
     new = pd.DataFrame([{"notebook": notebook, **row} for row in rows], columns=CLAIM_COLUMNS).astype(str)
     old = read_claims(data_set)
     table = pd.concat([old[old["notebook"] != notebook], new]).sort_values("notebook", kind="stable")
@@ -57,9 +61,9 @@ def record_claims(data_set, notebook, rows):
     return new
 
 
-def read_claims(data_set):
-    """The claims of a data set as text; empty before any notebook has run."""
-    path = paths.FIGURES / data_set / "claims.csv"
+def read_claims(data_set, figures=None):
+    """The claims of a data set as text; empty before any notebook has run. figures: another folder than the usual."""
+    path = (figures or paths.FIGURES) / paths.slug(data_set) / "claims.csv"
     if not path.exists():
         return pd.DataFrame(columns=CLAIM_COLUMNS)
     return pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -68,7 +72,47 @@ def read_claims(data_set):
 def use_style():
     """One look for all figures: readable when the page is half as wide as the screen, colour-blind-safe colours."""
     import seaborn as sns
+    from IPython import get_ipython
 
     sns.set_theme(context="notebook", style="white", palette="colorblind")
     matplotlib.rcParams.update({"figure.dpi": 80, "savefig.bbox": "tight", "axes.titlesize": 11, "axes.labelsize": 10,
                                 "pdf.fonttype": 42, "image.cmap": "viridis", "figure.constrained_layout.use": True})
+    if shell := get_ipython():  # in a notebook; photographs as PNG would make it too large for code-hosting pages
+        shell.run_line_magic("config", "InlineBackend.figure_formats = ['jpeg']")
+        shell.run_line_magic("config", "InlineBackend.print_figure_kwargs = "
+                             "{'bbox_inches': 'tight', 'pil_kwargs': {'quality': 88}}")
+
+
+MARKS = "<!-- claims: written by `python -m asxai.results`, do not edit -->", "<!-- end of claims -->"
+
+
+def claims_markdown(data_sets, figures=None):
+    """The claims of some data sets as one Markdown table: a row per claim, a column per data set."""
+    tables = {data_set: read_claims(data_set, figures) for data_set in data_sets}
+    rows = list(dict.fromkeys((r.notebook, r.claim, r.paper) for t in tables.values() for r in t.itertuples()))
+    lines = ["| notebook | claim | paper | " + " | ".join(tables) + " |", "|---" * (3 + len(tables)) + "|"]
+    for notebook, name, paper in rows:
+        cells = [_cell(table[(table["notebook"] == notebook) & (table["claim"] == name)]) for table in tables.values()]
+        lines.append(f"| {notebook} | `{name}` | {paper} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(rows):
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    spread = f" ± {row['spread']}" if row["spread"] else ""
+    return row["here"] + spread + {"yes": " ✓", "no": " ✗", "": ""}[row["holds"]]
+
+
+def with_claims(text, data_sets=MENAGERIE, figures=None):
+    """A page with the table between the two marks renewed. Raises ValueError when the marks are missing."""
+    start, end = (text.find(mark) for mark in MARKS)
+    if start < 0 or end < start:
+        raise ValueError(f"README.md has lost its marks {MARKS[0]!r} and {MARKS[1]!r}; put them where the table goes")
+    return text[:start] + f"{MARKS[0]}\n{claims_markdown(data_sets, figures)}\n{MARKS[1]}" + text[end + len(MARKS[1]):]
+
+
+if __name__ == "__main__":
+    readme = paths.ROOT / "README.md"
+    readme.write_text(with_claims(readme.read_text(encoding="utf-8")), encoding="utf-8")

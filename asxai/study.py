@@ -22,7 +22,7 @@ from . import paths
 from .backbones import WeightsError, load_backbone
 from .config import Config
 from .data import DataSet, load_data_set
-from .features import BATCH, split_features, write_atomically
+from .features import BATCH, code_hash, split_features, write_atomically
 from .measures import mean_subspace_distance, within_class_cosine
 from .model import Activations, ProtoCNN
 from .pictures import DataError, to_batch
@@ -83,13 +83,15 @@ class Study:
         config = Config.of(data_set, **parameters)
         device = _device(device)
         data = load_data_set(config.data_set)
-        folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{config.key(data.fingerprint)}"
+        # what was trained by other code is another study
+        key = config.key(data.fingerprint, code_hash("model", "losses", "training", "features", "backbones"))
+        folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{key}"
         if (folder / "study.json").exists():
             study = cls.load(folder, device=device)
-            if study.config != config or study.metrics["data_fingerprint"] != data.fingerprint:
-                raise ValueError(f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
-                                 "folder, or remove this one")
-            study._data = data
+            if study.config.key(study.metrics["data_fingerprint"]) != config.key(data.fingerprint):
+                raise ValueError(f"folder={str(folder)!r} holds a study with other parameters or pictures; give "
+                                 "another folder, or remove this one")
+            study.config, study._data = config, data
             return study
         model = build_model(config, len(data.class_names)).to(device)
         trainer = Trainer(model, config, *_training_features(model, data, config), folder / "checkpoint.safetensors")
@@ -120,8 +122,8 @@ class Study:
             raise FileNotFoundError(f"{folder} {state}")
         notes = json.loads((folder / "study.json").read_text())
         if notes.get("format") != FORMAT:
-            raise WeightsError(f"{folder / 'study.json'} has format {notes.get('format')}; this version reads {FORMAT}. "
-                               "Train the study again")
+            raise WeightsError(f"{folder / 'study.json'} has format {notes.get('format')}; this version reads "
+                               f"{FORMAT}. Train the study again")
         config = Config(**notes["config"])
         path = folder / "model.safetensors"
         try:
@@ -145,8 +147,8 @@ class Study:
         if self._data is None:
             data = load_data_set(self.config.data_set)
             if data.fingerprint != self.metrics["data_fingerprint"]:
-                raise DataError(f"the pictures of {self.config.data_set!r} are not those that {self.folder} was trained "
-                                "on; train the study again")
+                raise DataError(f"the pictures of {self.config.data_set!r} are not those that {self.folder} was "
+                                "trained on; train the study again")
             self._data = data
         return self._data
 
@@ -173,6 +175,11 @@ class Study:
     def features(self, split, views=1):
         """Cached features of the fixed part of the network for a split of the data set, see `split_features`."""
         return split_features(self.model, split, self.config.size, views)
+
+    def similarity(self, split):
+        """Best cosine of every basis vector in every picture of a split, `(picture, class, basis)`, from the cache."""
+        features, labels = self.features(split)[0], torch.from_numpy(split.labels)
+        return evaluate(self.model, features, labels, BATCH)["similarity"]
 
     def _save(self):
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}

@@ -39,7 +39,8 @@ def test_last_layer_starts_and_stays_within_its_bounds():
     assert model.last_layer.weight.min() == -0.5 and model.last_layer.weight.max() == 1
 
 
-@pytest.mark.parametrize("trainable, fixed, grid", [("head", 2, (5, 4, 4)), ("last", 1, (4, 8, 8)), ("all", 0, (3, 64, 64))])
+@pytest.mark.parametrize("trainable, fixed, grid",
+                         [("head", 2, (5, 4, 4)), ("last", 1, (4, 8, 8)), ("all", 0, (3, 64, 64))])
 def test_fixed_part_and_gradients_follow_trainable(trainable, fixed, grid, pictures):
     model = tiny_model(trainable=trainable)
     features = model.features(pictures)
@@ -77,7 +78,8 @@ def test_noise_is_used_only_when_given(pictures):
     model = tiny_model()
     noise = 0.1 * torch.randn(model.basis_vectors.shape, generator=torch.Generator().manual_seed(0))
     features = model.features(pictures)
-    torch.testing.assert_close(model(features, noise).maps, model.compare(model.embed(features), model.basis + noise).maps)
+    moved = model.compare(model.embed(features), model.basis + noise)
+    torch.testing.assert_close(model(features, noise).maps, moved.maps)
     for mode in (model.train(), model.eval()):
         assert torch.equal(mode(features).logits, mode(features).logits)
 

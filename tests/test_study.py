@@ -38,7 +38,8 @@ def test_two_classes_of_ten_pictures_are_enough(study):
     assert study.class_names == ("square", "stripes")
     assert [len(s) for s in study.data.splits.values()] == [12, 4, 4]
     assert set(study.metrics) >= {"test_accuracy", "validation_accuracy", "within_class_cosine", "subspace_distance"}
-    assert sorted(p.name for p in study.folder.iterdir()) == ["log.csv", "model.safetensors", "prototypes.csv", "study.json"]
+    files = sorted(p.name for p in study.folder.iterdir())
+    assert files == ["log.csv", "model.safetensors", "prototypes.csv", "study.json"]
 
 
 def test_prototypes_say_which_patch_they_became(study):

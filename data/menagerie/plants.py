@@ -9,7 +9,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from .shapes import Canvas, Colour, Frame, Shape, capsule, curve, ellipse, inside, polygon, ramp, tube, union
+from .shapes import Canvas, Colour, Frame, Shape, capsule, curve, ellipse, inside, polygon, ramp, tube
 
 # ---------------------------------------------------------------------------------------------------- flowers
 

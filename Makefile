@@ -1,0 +1,84 @@
+# One command per purpose; `make` alone lists them. Each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+HALF_DONE := $(VENV)/.half-done
+
+# DATASET=<registered name or folder of pictures>  NOTEBOOKS="01_train 02_prototypes"  PARAMS="name=value name=value"
+ARGUMENTS = $(if $(DATASET),--dataset '$(DATASET)') $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS)) \
+	$(foreach parameter,$(PARAMS),-p '$(parameter)')
+
+# The tests execute the committed notebooks too: with the trained studies in runs/, but with figures of their own and
+# without progress bars. nbval starts the kernel of this very environment and compares the cells tagged for it.
+NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null \
+	$(RUN) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup figures study test bench lab notebooks lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'figures and study also take:'
+	@echo '  DATASET=<name or folder>  a registered data set, or a folder with one subfolder of pictures per class'
+	@echo '  NOTEBOOKS="01_train ..."  some of the notebooks'
+	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks'
+
+setup: $(READY)  ## the Python environment .venv, with the exact versions of requirements.lock
+
+figures: $(READY)  ## every figure: executes the notebooks that are not up to date
+	$(RUN) -m asxai.run figures $(ARGUMENTS)
+
+study: $(READY)  ## the same with the long protocol: the trainings of the full study
+	$(RUN) -m asxai.run study $(ARGUMENTS)
+
+test: $(READY)  ## the tests, then every committed notebook: it runs, and its checked numbers come out again
+	$(RUN) -m pytest tests
+	$(if $(wildcard notebooks/*.ipynb),$(NBVAL))
+
+bench: $(READY)  ## the table of measurements
+	$(RUN) -m asxai.bench
+
+lab: $(READY)  ## JupyterLab in the folder of notebooks
+	$(RUN) -m jupyterlab notebooks
+
+notebooks: $(READY)  ## execute the committed notebooks in place, with the parameters written in them
+	$(RUN) -m asxai.run notebooks $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS))
+
+# Without the CUDA packages the lock serves every system.
+lock: $(READY)  ## write the versions that are now in .venv to requirements.lock
+	@$(RUN) -m pip freeze --all --exclude-editable --exclude asxai --exclude pip > $(VENV)/freeze.txt
+	@{ echo '# Exact versions of everything in .venv; `make lock` writes this file. Left out are the CUDA packages'; \
+	   echo '# (cuda-*, nvidia-*, triton): they exist for Linux only, and torch pins them in its own metadata.'; \
+	   grep -Ev '^(nvidia-|cuda-|triton=)' $(VENV)/freeze.txt | LC_ALL=C sort -f; } > requirements.lock
+	@touch $(READY)
+
+clean:  ## remove runs/: trained studies, cached features, executed notebooks
+	rm -rf runs
+
+# .ready says that .venv is complete, for this folder, and newer than what it is made from. While packages are being
+# installed .half-done stands there instead: found at the start, it means that the last set-up was killed; .venv is
+# then made anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+$(READY): requirements.lock pyproject.toml
+	@found=; for python in '$(PYTHON)' python3.11 python3.12 python3.13 python3.14; do \
+	  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && found=$$python && break; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Python 3.11 or newer with its venv module is needed; '$(PYTHON)' is: $$('$(PYTHON)' --version 2>&1)" >&2; \
+	  echo "Name another: make PYTHON=/path/to/python3 ... (on Debian and Ubuntu, venv is in python3-venv)" >&2; \
+	  exit 1; \
+	fi; \
+	set -e; \
+	if [ -e $(HALF_DONE) ]; then rm -rf $(VENV); fi; \
+	mkdir -p $(VENV); rm -f $(READY); touch $(HALF_DONE); \
+	echo "setting up $(VENV) with $$("$$found" --version); the first time, this takes some minutes"; \
+	"$$found" -m venv $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.lock || { rm $(HALF_DONE); exit 1; }
+	@rm $(HALF_DONE)
+	$(RUN) -m pip install --quiet --no-deps --editable .
+	@echo '$(CURDIR)' > $(READY)

@@ -1,0 +1,269 @@
+"""The notebook runner, on throwaway notebooks that need no torch."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import papermill
+import pytest
+
+from asxai import paths, progress, run
+
+PETS, WILD = "menagerie-pets", "menagerie-wild"
+PARAMETERS = """data_set = "menagerie-pets"
+protocol = "short"
+epochs = 2
+rate = 0.5
+deep = True
+layers = [1, 2]
+seed = None"""
+WRITE = """import os
+from pathlib import Path
+folder = Path(os.environ["ASXAI_FIGURES"]) / Path(data_set).name
+folder.mkdir(parents=True, exist_ok=True)
+_ = (folder / "{name}.csv").write_text(f"{{protocol}} {{epochs}} {{rate}} {{deep}} {{layers}} {{seed}}")"""
+
+
+def write_notebook(folder, name, *sources, parameters=PARAMETERS):
+    tagged = {"tags": ["parameters"]}
+    cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": f"# {name}"}]
+    cells += [{"cell_type": "code", "id": f"code-{number}", "metadata": {} if number else tagged, "source": source,
+               "execution_count": None, "outputs": []} for number, source in enumerate([parameters, *sources])]
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+@pytest.fixture
+def places(tmp_path):
+    """A checkout with two notebooks; each writes one figure."""
+    for name in ("01_first", "02_second"):
+        write_notebook(tmp_path / "notebooks", name, WRITE.format(name=name))
+    source = tmp_path / "package.py"
+    source.write_text("version = 1")
+    return run.Places(tmp_path / "notebooks", tmp_path / "runs", tmp_path / "figures", (source,))
+
+
+def executed(places, capsys, **named):
+    """Run `figures`; the titles of the notebooks that were executed."""
+    assert run.make_figures("figures", places=places, registered=list, **named) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return [line.removeprefix("running").split(":")[0].strip() for line in lines if line.startswith("running")]
+
+
+def figure(places, name, data_set=PETS):
+    return (places.figures / data_set / f"{name}.csv").read_text()
+
+
+# What was asked for
+
+
+@pytest.mark.parametrize("given, message", [
+    (dict(texts={"epoch": "3"}), "no parameter epoch in 01_first, 02_second; known: deep, epochs, layers, "),
+    (dict(texts={"epochs": "3.5"}), "epochs=3.5 should be of type int, like 2"),
+    (dict(texts={"epochs": "True"}), "epochs=True should be of type int"),
+    (dict(texts={"deep": "1"}), "deep=1 should be of type bool"),
+    (dict(texts={"layers": "3"}), "layers=3 should be of type list"),
+    (dict(texts={"data_set": WILD}), "given with --dataset"),
+    (dict(data_sets=["menagerie-pest"]), "'menagerie-pest' is neither a folder nor one of extra, menagerie-flowers"),
+    (dict(names=["01_frist"]), "no notebook 01_frist; there are 01_first, 02_second"),
+])
+def test_a_mistake_is_named_before_anything_runs(places, given, message):
+    with pytest.raises(run.RunError, match=message.replace("[", r"\[")):
+        run.make_figures("figures", places=places, registered=lambda: ["extra"], **given)
+    assert not places.runs.exists()
+
+
+def test_values_take_the_type_of_the_default():
+    cases = [("7", 2, 7), ("1", 0.5, 1.0), ("1e-3", 0.5, 0.001), ("false", True, False), ("(3, 4)", [1], [3, 4]),
+             ("12", "text", "12"), ("long", "short", "long"), ("4", None, 4), ("none", None, None), ("a", None, "a")]
+    for text, default, value in cases:
+        converted = run.convert("name", text, default)
+        assert (converted, type(converted)) == (value, type(value))
+
+
+@pytest.mark.parametrize("line", ["width = 2 * 3", "import os", "a = b = 1", "a, b = 1, 2", "name = str(1)"])
+def test_parameters_are_literals(tmp_path, line):
+    path = write_notebook(tmp_path, "01_odd", parameters=f"{PARAMETERS}\n{line}")
+    with pytest.raises(run.RunError, match="may only hold lines like `name = literal`"):
+        run.read_parameters(path)
+
+
+def test_our_reading_of_parameters_is_papermills(places):
+    path = places.notebooks / "01_first.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    path.write_text(json.dumps(notebook))
+    theirs = {name: ast.literal_eval(known["default"]) for name, known in papermill.inspect_notebook(path).items()}
+    assert theirs == run.read_parameters(path)
+
+
+def test_slugs(tmp_path):
+    """Of a folder only its tidied name, so that nothing is ever written among somebody's pictures."""
+    assert paths.slug(PETS) == PETS
+    assert paths.slug(str(tmp_path / "my pictures")) == "my-pictures"
+
+
+# What is up to date
+
+
+def test_only_what_changed_runs_again(places, capsys):
+    first, second = f"01_first on {PETS}", f"02_second on {PETS}"
+    assert executed(places, capsys) == [first, second]
+    assert executed(places, capsys) == []
+    assert figure(places, "01_first") == "short 2 0.5 True [1, 2] None"
+
+    assert executed(places, capsys, texts={"epochs": "3"}) == [first, second]
+    assert figure(places, "02_second") == "short 3 0.5 True [1, 2] None"
+    assert executed(places, capsys, texts={"epochs": "3"}) == []
+    assert executed(places, capsys, names=["02_second"], texts={"epochs": "3"}) == []
+
+    (places.figures / PETS / "02_second.csv").unlink()
+    assert executed(places, capsys, texts={"epochs": "3"}) == [second]
+
+    places.sources[0].write_text("version = 2")
+    assert executed(places, capsys, names=["01_first"], texts={"epochs": "3"}) == [first]
+    write_notebook(places.notebooks, "02_second", WRITE.format(name="02_second"), "'one cell more'")
+    assert executed(places, capsys, texts={"epochs": "3"}) == [second]
+
+
+def test_a_folder_of_pictures_is_a_data_set(places, capsys, tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "cat").mkdir(parents=True)
+    (folder / "cat" / "1.jpg").write_text("a cat")
+    given = dict(data_sets=[str(folder)], names=["01_first"])
+    assert executed(places, capsys, **given) == ["01_first on pictures"]
+    assert executed(places, capsys, **given) == []
+    (folder / "cat" / "2.jpg").write_text("another cat")
+    assert executed(places, capsys, **given) == ["01_first on pictures"]
+    assert figure(places, "01_first", "pictures").startswith("short")
+
+
+def test_the_quick_path_imports_nothing_heavy():
+    """So that `make figures` with nothing to do ends at once."""
+    code = "import sys, asxai.run; print(sorted({'torch', 'papermill', 'nbformat', 'tqdm'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+# What goes wrong
+
+
+def test_a_failure_stops_its_data_set_only(places, capsys):
+    write_notebook(places.notebooks, "01_first", f"assert data_set != '{PETS}', 'no pets today'",
+                   WRITE.format(name="01_first"))
+    assert run.make_figures("figures", data_sets=[PETS, WILD], places=places) == 1
+    told = capsys.readouterr().out
+    assert f"FAILED    01_first on {PETS}" in told and "in cell 3 of 4" in told
+    assert "AssertionError: no pets today" in told and "01_first.failed.ipynb" in told
+    assert f"left out  02_second on {PETS}: 01_first failed" in told
+    assert f"done      02_second on {WILD}" in told
+    assert (places.runs / "notebooks" / PETS / "01_first.failed.ipynb").exists()
+    assert not places.executed("01_first", PETS).exists() and not places.stamp("01_first", PETS).exists()
+
+    write_notebook(places.notebooks, "01_first", WRITE.format(name="01_first"))
+    assert run.make_figures("figures", data_sets=[PETS], places=places) == 0
+    assert not (places.runs / "notebooks" / PETS / "01_first.failed.ipynb").exists()
+
+
+def test_a_cell_that_takes_too_long(places, monkeypatch, capsys):
+    write_notebook(places.notebooks, "01_first", "import time", "time.sleep(60)")
+    monkeypatch.setitem(run.HOURS_PER_CELL, "figures", 1 / 3600)
+    assert run.make_figures("figures", names=["01_first"], places=places) == 1
+    told = capsys.readouterr().out
+    assert "in cell 4 of 4" in told and "CellTimeoutError" in told
+
+
+def test_kill_at_any_time_then_run_again(tmp_path):
+    """kill -9 hits the runner in the middle of a cell: its kernel ends too, and the next call gives the same result."""
+    wait = """import os, time
+from pathlib import Path
+home = Path(os.environ["ASXAI_RUNS"]).parent
+while (home / "slow").exists():
+    _ = (home / "alive").write_text(str(time.time()))
+    time.sleep(0.05)"""
+    write_notebook(tmp_path / "notebooks", "01_first", wait, WRITE.format(name="01_first"))
+    variables = {**os.environ, "ASXAI_HOME": str(tmp_path), "ASXAI_RUNS": str(tmp_path / "runs"),
+                 "ASXAI_FIGURES": str(tmp_path / "figures"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "asxai.run", "figures"]
+    alive, done = tmp_path / "alive", tmp_path / "runs" / "notebooks" / PETS / "01_first.ipynb"
+
+    (tmp_path / "slow").touch()
+    runner = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE)
+    wait_until(alive.exists)
+    runner.send_signal(signal.SIGKILL)
+    runner.communicate()
+    wait_until(lambda: time.time() - alive.stat().st_mtime > 2)  # the orphaned kernel sees that its parent is gone
+    assert not done.exists() and not (tmp_path / "figures").exists()
+
+    (tmp_path / "slow").unlink()
+    again = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert again.returncode == 0 and "1 executed, 0 up to date" in again.stdout, again.stdout + again.stderr
+    assert (tmp_path / "figures" / PETS / "01_first.csv").read_text() == "short 2 0.5 True [1, 2] None"
+    assert sorted(path.name for path in done.parent.iterdir()) == ["01_first.ipynb", "01_first.json"]
+
+
+def test_ctrl_c_ends_with_one_line(tmp_path):
+    write_notebook(tmp_path / "notebooks", "01_first", "import os, time\nfrom pathlib import Path",
+                   "(Path(os.environ['ASXAI_RUNS']) / 'begun').touch()\ntime.sleep(60)")
+    variables = {**os.environ, "ASXAI_HOME": str(tmp_path), "ASXAI_RUNS": str(tmp_path / "runs")}
+    runner = subprocess.Popen([sys.executable, "-m", "asxai.run", "figures"], env=variables, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    wait_until((tmp_path / "runs" / "begun").exists)
+    runner.send_signal(signal.SIGINT)
+    told = runner.communicate(timeout=60)[1]
+    assert runner.returncode == 130
+    assert "stopped; the next call begins with the notebook that was running" in told and "nbclient" not in told
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+# Notebooks in place, progress
+
+
+def test_notebooks_are_refreshed_in_place_without_noise(places):
+    root = places.notebooks.parent
+    path = write_notebook(places.notebooks, "01_first", "print(epochs)", f"print('see {root}/figures/a.png')",
+                          "import sys\nprint('a')\nprint('b', file=sys.stderr)\nprint('c')",
+                          "import ipywidgets\nipywidgets.IntSlider()",
+                          "from asxai.progress import bar\nfor _ in bar(range(3), desc='training'):\n    pass")
+    assert run.refresh_notebooks(places=places) == 0
+    once = path.read_text()
+    assert run.refresh_notebooks(places=places) == 0
+    assert path.read_text() == once
+    assert str(root) not in once.replace(f"see {root}", "") and "papermill" not in once and "training:" not in once
+    cells = json.loads(once)["cells"]
+    assert [cell["id"] for cell in cells][:2] == ["title", "code-0"]
+    assert [cell["execution_count"] for cell in cells[1:]] == [1, 2, 3, 4, 5, 6]
+    assert cells[2]["outputs"][0]["text"] == ["2\n"]
+    assert [output["text"] for output in cells[4]["outputs"]] == [["a\n", "c\n"], ["b\n"]]
+    assert cells[6]["outputs"] == []
+
+
+def test_progress_goes_to_the_named_file(tmp_path, monkeypatch, capsys):
+    status = tmp_path / "status"
+    monkeypatch.setenv("ASXAI_PROGRESS", str(status))
+    bar = iter(progress.bar(range(4), desc="training"))
+    next(bar)
+    assert progress.last_line(status).startswith("training: 0/4")
+    list(bar)
+    assert progress.last_line(status) == ""  # done
+    monkeypatch.setenv("ASXAI_PROGRESS", str(tmp_path / "no" / "such" / "folder"))
+    assert list(progress.bar(range(4))) == [0, 1, 2, 3]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_silent_where_nobody_looks():
+    code = "from asxai.progress import bar; print(sum(bar(range(4))))"
+    variables = {name: value for name, value in os.environ.items() if name != "ASXAI_PROGRESS"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("6\n", "")
