@@ -23,7 +23,7 @@ help:  ## this list
 	@echo 'figures and study also take:'
 	@echo '  DATASET=<name or folder>  a registered data set, or a folder with one subfolder of pictures per class'
 	@echo '  NOTEBOOKS="01_train ..."  some of the notebooks'
-	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks'
+	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks (no spaces inside a value)'
 
 setup: $(READY)  ## the Python environment .venv, with the exact versions of requirements.lock
 

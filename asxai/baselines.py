@@ -22,13 +22,13 @@ def pooled_features(model, features):
     return torch.cat([model.backbone_map(b.to(device)).mean(dim=(2, 3)).cpu() for b in features.split(BATCH)]).numpy()
 
 
-def black_box_probe(config, data):
+def black_box_probe(config, data, device="cpu"):
     """Logistic regression on the pooled features of the untouched backbone: test accuracy, and penalty, as a dict.
 
     The strength of its L2 penalty is chosen on the validation split. It has no prototypes, so it shows what the
     explanation costs.
     """
-    model = build_model(config, len(data.class_names))
+    model = build_model(config, len(data.class_names)).to(device)
     splits = {name: (pooled_features(model, split_features(model, split, config.size, desc=f"{name} features")[0]),
                      split.labels)
               for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))}

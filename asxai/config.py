@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from .backbones import BACKBONES, MINIMUM_SIZE
+from .data import data_set_names
 from .losses import OBJECTIVES
 from .model import TRAINABLE
 
@@ -18,7 +19,7 @@ class Config:
     """Parameters of a study. Unknown names, wrong types and impossible values are rejected by name."""
 
     data_set: str  # a registered name, or a folder of pictures per class
-    seed: int = 0  # of weights, order, augmentation and noise; splits do not depend on it
+    seed: int = 0  # of weights, order and noise; splits and cached augmented views do not depend on it
 
     size: int = 224  # pixels, short side of what the network sees (section 3.1)
     backbone: str = "efficientnet-lite0"  # see asxai.backbones.BACKBONES
@@ -36,13 +37,13 @@ class Config:
     balance: float = 0.5  # weight of the balanced assignment, not in the paper
     sigma: float = 0.01  # standard deviation of the noise on basis vectors, in training only
 
-    warm_up_epochs: int = 2  # N_1: added layers only
-    joint_epochs: int = 10  # N_2
+    views: int = 3  # of each training picture in an epoch: itself and views - 1 augmented ones; all augmented for "all"
+    warm_up_epochs: int = 1  # N_1, added layers only; with 3 views about the paper's 2 epochs
+    joint_epochs: int = 5  # N_2; with 3 views somewhat more than the paper's 10
     cycles: int = 3  # at most so many rounds of the three stages; fewer when the validation loss stops falling
     batch_size: int = 32
     learning_rate: float = 3e-3  # Adam, added layers
     backbone_learning_rate: float = 1e-4  # Adam, trained backbone stages
-    views: int = 3  # of each training picture when features are cached: itself and views - 1 augmented ones
     wrong_class_l1: float = 1e-4  # keeps weights between a class and other classes' vectors sparse (ProtoPNet)
 
     def __post_init__(self):
@@ -58,7 +59,7 @@ class Config:
         self._choices("trainable", TRAINABLE)
         self._choices("objective", OBJECTIVES)
         for name, least in (("size", MINIMUM_SIZE), ("basis_per_class", 1), ("channels", 1), ("warm_up_epochs", 0),
-                            ("joint_epochs", 1), ("cycles", 1), ("batch_size", 1), ("views", 1), ("seed", 0)):
+                            ("joint_epochs", 1), ("cycles", 1), ("batch_size", 2), ("views", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
         for field in dataclasses.fields(self):
@@ -80,8 +81,10 @@ class Config:
         for name in parameters:
             if name not in known:
                 raise TypeError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")
-        folder = Path(data_set).expanduser()  # as an absolute path, which still holds when the reader moves about
-        return cls(data_set=str(folder.resolve() if folder.is_dir() else data_set), **parameters)
+        folder = Path(data_set).expanduser()
+        if str(data_set) not in data_set_names() and folder.is_dir():
+            data_set = folder.resolve()  # which still holds when the reader moves about
+        return cls(data_set=str(data_set), **parameters)
 
     def to_dict(self):
         return dataclasses.asdict(self)
@@ -94,4 +97,4 @@ class Config:
 
 # Section 2.2 and 3.1: Study.train("oxford-pets", **PAPER). For a GPU: VGG-19 costs 19.6 GMAC a picture and pass.
 PAPER = dict(backbone="vgg19", trainable="all", basis_per_class=100, channels=128, objective="paper",
-             learning_rate=1e-4, backbone_learning_rate=1e-4, batch_size=32, warm_up_epochs=2, joint_epochs=10)
+             learning_rate=1e-4, backbone_learning_rate=1e-4, batch_size=32, warm_up_epochs=2, joint_epochs=10, views=1)

@@ -6,7 +6,6 @@ killed run goes on at the shard where it stopped.
 """
 
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 
@@ -18,19 +17,8 @@ from .augmentation import augment
 from .pictures import to_batch
 from .progress import bar
 
+FEATURE_CODE = ("backbones", "features", "pictures", "augmentation")  # modules that features depend on
 SHARD, BATCH = 256, 32  # pictures; both fixed, for sums in another order give other last digits
-
-
-def write_atomically(path, write):
-    """Call `write(temporary_path)` and move the result to `path`: a reader sees all of the file or none of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def seeded(*key):
@@ -63,7 +51,7 @@ def split_features(model, split, size, views=1, folder=None, desc="features"):
     folder = Path(folder or paths.CACHE)
     device = next(model.parameters()).device
     weights = model.backbone.fingerprint(model.fixed_stages)
-    code = code_hash("features", "backbones", "pictures", "augmentation")
+    code = code_hash(*FEATURE_CODE)
     jobs = [(number, start) for number in range(views) for start in range(0, len(split), SHARD)]
     shards = []
     for number, start in bar(jobs, desc=desc):
@@ -75,7 +63,7 @@ def split_features(model, split, size, views=1, folder=None, desc="features"):
         if not path.exists():
             pictures = view(split.paths[part], size, number, content)
             features = fixed_part(model, pictures, device)
-            write_atomically(path, lambda temporary: save_file({"features": features}, temporary))
+            paths.write_atomically(path, lambda temporary: save_file({"features": features}, temporary))
         shards.append(load_file(path)["features"])
     return torch.cat(shards).unflatten(0, (views, len(split)))
 

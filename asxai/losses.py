@@ -43,12 +43,12 @@ def subspace_separation(basis):
     """Equation 3: -1/sqrt(2) times the sum over pairs of classes of ||A1^T A1 - A2^T A2||_F, at most 0.
 
     Used with a positive weight, so that distances between class subspaces grow; the printed weight is negative, which
-    with the printed sign would shrink them. The norm needs only small Gram matrices, for
-    ||A1^T A1 - A2^T A2||^2 = ||A1 A1^T||^2 + ||A2 A2^T||^2 - 2 ||A1 A2^T||^2; no channel x channel matrix is built.
+    with the printed sign would shrink them. ||P1 - P2||^2 = ||P1||^2 + ||P2||^2 - 2 <P1, P2>, so that no difference of
+    matrices is built for each of the many pairs.
     """
-    classes, vectors, channels = basis.shape
-    flat = basis.reshape(classes * vectors, channels)
-    gram = (flat @ flat.T).square().view(classes, vectors, classes, vectors).sum(dim=(1, 3))  # (class, class)
+    classes = len(basis)
+    projectors = (basis.transpose(1, 2) @ basis).flatten(1)  # (class, channel * channel)
+    gram = projectors @ projectors.T  # (class, class)
     own = gram.diagonal()
     first, second = torch.triu_indices(classes, classes, offset=1, device=basis.device)
     # the square root has no slope at zero, where two classes share one subspace: keep it a little above
@@ -73,7 +73,7 @@ def sinkhorn(scores, epsilon=0.05, iterations=3):
 def balanced_assignment(maps, labels, temperature=0.1):
     """Cross-entropy of softmax(cosine / temperature) against the balanced assignment; not in the paper.
 
-    Aggregation pulls only the nearest vector to the best patch, so that one vector per class does all the work. Here
+    Aggregation pulls only the nearest vector to the best patch, so that one vector per class does most work. Here
     every patch of a picture is shared out among the vectors of its class such that each vector earns its own patches.
     """
     own = maps[torch.arange(len(maps), device=maps.device), labels]  # (picture, basis, height, width)

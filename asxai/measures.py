@@ -52,11 +52,13 @@ def subspace_distances(basis, tolerance=1e-6):
     _, values, right = torch.linalg.svd(unit, full_matrices=False)
     right = right * (values > tolerance * values[:, :1]).unsqueeze(2)  # directions outside the span become zero
     rank = right.square().sum(dim=(1, 2))  # (class,)
-    shared = torch.einsum("amk,bnk->abmn", right, right).square().sum(dim=(2, 3))  # ||Q1 Q2^T||^2
+    projectors = (right.transpose(1, 2) @ right).flatten(1)  # (class, channel * channel)
+    shared = projectors @ projectors.T  # <P1, P2> = ||Q1 Q2^T||^2
     total = rank[:, None] + rank[None, :]
     # spans whose dimensions add up to more than the channels must meet: so much can at most lie apart
-    largest = (total / 2 - (total - channels).clamp(min=0)).clamp(min=1e-12)
-    distance = ((total / 2 - shared).clamp(min=0) / largest).sqrt()
+    largest = total / 2 - (total - channels).clamp(min=0)
+    share = torch.where(largest > 0.5, (total / 2 - shared).clamp(min=0) / largest, 0)  # whole spaces are all the same
+    distance = share.sqrt()
     return distance.fill_diagonal_(0).clamp(max=1).numpy()
 
 

@@ -5,6 +5,7 @@
 the tests use the last so that they never touch committed results.
 """
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -23,5 +24,22 @@ CACHE = RUNS / "features"
 
 
 def slug(name) -> str:
-    """What a data set, a folder of pictures or a class is called in file names: the last part of a path, tidied."""
-    return re.sub(r"[^\w.-]+", "-", Path(name).name)
+    """What a data set, a folder of pictures or a class is called in file names: the last part of a path, tidied.
+
+    Where tidying changed anything a short hash is added, so that "C++" and "C#" stay apart.
+    """
+    name = Path(name).name
+    tidy = re.sub(r"[^\w.-]+", "-", name)
+    return tidy if tidy == name else f"{tidy}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+
+
+def write_atomically(path, write):
+    """Call `write(temporary_path)` and move the result to `path`: a reader sees all of the file or none of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -159,7 +159,9 @@ def distance_matrix(basis, class_names):
     side = 9 if many else max(3.6, 0.55 * len(class_names) + 1.8)
     figure, axis = plt.subplots(figsize=(side + 1, side))
     ticks = "auto" if many else class_names
-    sns.heatmap(distance, ax=axis, vmin=0, vmax=1, cmap="viridis", annot=not many, fmt=".2f", square=True,
+    itself = np.eye(len(distance), dtype=bool)  # left blank: zeros there would use up the colours
+    least = np.floor(10 * distance[~itself].min()) / 10
+    sns.heatmap(distance, mask=itself, ax=axis, vmin=least, vmax=1, annot=not many, fmt=".2f", square=True,
                 xticklabels=ticks, yticklabels=ticks, annot_kws={"fontsize": 8},
                 cbar_kws={"label": "distance / largest possible", "shrink": 0.8})
     axis.tick_params(axis="y", rotation=0)
@@ -231,25 +233,26 @@ def _masked(axis, picture, mask):
     axis.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
 
 
-def new_picture_sheet(study, class_name, count=4, vectors=5, percentile=95.0):
-    """The strongest prototypes of a class at work on test pictures of that class: masks, with the best cosine."""
+def new_picture_sheet(study, class_name, count=3, vectors=6, percentile=95.0):
+    """The strongest prototypes of a class on test pictures of that class: activation map above mask, best cosine."""
     c, size = study.class_names.index(class_name), study.config.size
-    chosen = strongest(study, class_name, vectors)
-    test = study.data.test
-    members = [i for i in np.flatnonzero(test.labels == c)][:count]
-    sources = [test.paths[i] for i in members]
+    chosen, test = strongest(study, class_name, vectors), study.data.test
+    sources = [test.paths[i] for i in np.flatnonzero(test.labels == c)[:count]]
     pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]
-    maps = maps[:, torch.tensor(chosen["basis"].tolist())]
-    masks = semantic_masks(maps, size, percentile).numpy()
-    figure, axes = plt.subplots(len(members), len(chosen) + 1, squeeze=False,
-                                figsize=(1.55 * (len(chosen) + 1), 1.75 * len(members) + 0.6))
+    maps = maps[:, torch.tensor(chosen["basis"].tolist())]  # (picture, basis, height, width)
+    fine, masks = upsample(maps, size).numpy(), semantic_masks(maps, size, percentile).numpy()
+    figure, axes = plt.subplots(2 * len(sources), len(chosen) + 1, squeeze=False,
+                                figsize=(1.4 * (len(chosen) + 1), 3 * len(sources) + 0.7))
     rows = []
     for i, picture in enumerate(pictures):
-        _show(axes[i, 0], picture, "test picture" if i == 0 else "")
+        _show(axes[2 * i, 0], picture, "test picture" if i == 0 else "")
+        axes[2 * i + 1, 0].set_axis_off()
         for k, vector in enumerate(chosen["basis"]):
             best = float(maps[i, k].max())
-            _masked(axes[i, k + 1], picture, masks[i, k])
-            axes[i, k + 1].set_title(f"vector {vector}\n{best:.2f}" if i == 0 else f"{best:.2f}", fontsize=9)
+            _show(axes[2 * i, k + 1], picture)
+            axes[2 * i, k + 1].imshow(fine[i, k], alpha=0.6, vmin=0, vmax=1)
+            axes[2 * i, k + 1].set_title(f"vector {vector}\n{best:.2f}" if i == 0 else f"{best:.2f}", fontsize=9)
+            _masked(axes[2 * i + 1, k + 1], picture, masks[i, k])
             rows.append({"class": class_name, "picture": sources[i].name, "basis": vector, "best_cosine": best})
     figure.suptitle(f"Where the prototypes of “{class_name}” fire on pictures never seen (number: best cosine)",
                     fontsize=11)

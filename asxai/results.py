@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from . import paths
-from .features import write_atomically
 from .run import MENAGERIE
 
 CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
@@ -19,7 +18,7 @@ DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ 
 
 def save_table(table, data_set, name):
     """Save a tidy table as `figures/<data_set>/<name>.csv`, rounded to `DIGITS`."""
-    write_atomically(_place(data_set) / f"{paths.slug(name)}.csv",
+    paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.csv",
                      lambda path: table.round(DIGITS).to_csv(path, index=False))
 
 
@@ -34,7 +33,7 @@ def save_figure(figure, table, data_set, name):
     """
     save_table(table, data_set, name)
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
-        write_atomically(_place(data_set) / f"{paths.slug(name)}.{suffix}",
+        paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.{suffix}",
                          lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata))
     plt.close(figure)
     return figure
@@ -57,7 +56,7 @@ def record_claims(data_set, notebook, rows):
     new = pd.DataFrame([{"notebook": notebook, **row} for row in rows], columns=CLAIM_COLUMNS).astype(str)
     old = read_claims(data_set)
     table = pd.concat([old[old["notebook"] != notebook], new]).sort_values("notebook", kind="stable")
-    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+    paths.write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
     return new
 
 

@@ -183,7 +183,8 @@ def fingerprint(notebook: Path, data_set: str, parameters: dict, places: Places)
     if os.path.isabs(data_set):  # a folder; the registered data sets are drawn or fetched by the package itself
         for folder, folders, names in os.walk(data_set):
             folders.sort()
-            states = [(os.path.join(folder, name), os.stat(os.path.join(folder, name))) for name in sorted(names)]
+            shown = [os.path.join(folder, name) for name in sorted(names) if not name.startswith(".")]
+            states = [(path, os.lstat(path)) for path in shown]  # of a link itself: it may lead nowhere
             files += [[path, state.st_size, state.st_mtime_ns] for path, state in states]
     earlier = [path.stem for path in sorted(places.notebooks.glob("[0-9]*.ipynb")) if path.stem < notebook.stem]
     stamps = [[name, (read_stamp(name, data_set, places) or {}).get("made from")] for name in earlier]
@@ -219,14 +220,6 @@ def list_figures(data_set: str, places: Places) -> dict[str, tuple]:
     files = [path for path in sorted((places.figures / paths.slug(data_set)).rglob("*")) if path.is_file()]
     return {path.relative_to(places.figures).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size)
             for path in files}
-
-
-def write_whole(path: Path, text: str):
-    """Write under another name first: the file is there completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -391,7 +384,8 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
             written = [figure for figure, state in list_figures(data_set, places).items()
                        if before.get(figure) != state]
             stamp = {"made from": prints, "parameters": parameters[name], "data set": data_set, "figures": written}
-            write_whole(places.stamp(name, data_set), json.dumps(stamp, indent=1))
+            text = json.dumps(stamp, indent=1)
+            paths.write_atomically(places.stamp(name, data_set), lambda path: path.write_text(text))
             report(places, f"done      {title} in {_elapsed(start)}, {len(written)} files in figures")
             executed += 1
     if not failed:
@@ -415,7 +409,8 @@ def refresh_notebooks(names=(), places: Places = Places()) -> int:
                 failures += 1
                 report(places, f"FAILED    {notebook.name} after {_elapsed(start)}, {error}")
                 continue
-            write_whole(notebook, tidy(executed, before, places))
+            text = tidy(executed, before, places)
+            paths.write_atomically(notebook, lambda path: path.write_text(text, encoding="utf-8"))
             report(places, f"done      {notebook.name} in {_elapsed(start)}")
     return failures
 

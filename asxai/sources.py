@@ -6,7 +6,6 @@ To add one, write a function from the folder for data to a `Found` and give it a
 import csv
 import hashlib
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 from torchvision import datasets as published
 
+from . import paths
 from .folders import Found, Picture, entries, scan_plain
 from .pictures import DataError, first_line, read_picture
 from .progress import bar
@@ -173,10 +173,7 @@ def _draw(folder: Path, job: _Job):
 
 
 def _save_png(pixels: np.ndarray, path: Path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    Image.fromarray(pixels).save(unfinished, format="PNG")
-    os.replace(unfinished, path)  # the name never stands for half a file, even if the run is killed
+    paths.write_atomically(path, lambda temporary: Image.fromarray(pixels).save(temporary, format="PNG"))
 
 
 def _pixel_hash(path: Path) -> str:
@@ -193,10 +190,8 @@ def _read_record(folder: Path) -> dict:
 
 
 def _write_record(folder: Path, record: dict):
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".drawn.json.{os.getpid()}"
-    unfinished.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(unfinished, folder / "drawn.json")
+    text = json.dumps(record, indent=1)
+    paths.write_atomically(folder / "drawn.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 # Published: downloaded by torchvision, which checks the archives. It offers no public way to the file names without

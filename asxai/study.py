@@ -22,7 +22,7 @@ from . import paths
 from .backbones import WeightsError, load_backbone
 from .config import Config
 from .data import DataSet, load_data_set
-from .features import BATCH, code_hash, split_features, write_atomically
+from .features import BATCH, FEATURE_CODE, code_hash, split_features
 from .measures import mean_subspace_distance, within_class_cosine
 from .model import Activations, ProtoCNN
 from .pictures import DataError, to_batch
@@ -84,7 +84,7 @@ class Study:
         device = _device(device)
         data = load_data_set(config.data_set)
         # what was trained by other code is another study
-        key = config.key(data.fingerprint, code_hash("model", "losses", "training", "features", "backbones"))
+        key = config.key(data.fingerprint, code_hash("model", "losses", "training", "measures", *FEATURE_CODE))
         folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{key}"
         if (folder / "study.json").exists():
             study = cls.load(folder, device=device)
@@ -94,7 +94,8 @@ class Study:
             study.config, study._data = config, data
             return study
         model = build_model(config, len(data.class_names)).to(device)
-        trainer = Trainer(model, config, *_training_features(model, data, config), folder / "checkpoint.safetensors")
+        checkpoint = folder / "checkpoint.safetensors"
+        trainer = Trainer(model, config, *_training_features(model, data, config), checkpoint, key)
         trainer.run()
         test = split_features(model, data.test, config.size, desc="test features")
         scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
@@ -109,7 +110,7 @@ class Study:
         study = cls(config, model.eval(), data.class_names, metrics, log,
                     _prototype_table(trainer.prototypes, model, data), trainer.basis_before, folder, data)
         study._save()
-        trainer.checkpoint.unlink()
+        checkpoint.unlink()
         return study
 
     @classmethod
@@ -139,7 +140,7 @@ class Study:
                                f"{odd[0]} ({theirs.get(odd[0])} in the file, {ours.get(odd[0])} expected)")
         model.load_state_dict(state)
         return cls(config, model.to(_device(device)).eval(), tuple(notes["class_names"]), notes["metrics"],
-                   pd.read_csv(folder / "log.csv"), pd.read_csv(folder / "prototypes.csv"), basis_before, folder)
+                   pd.read_csv(folder / "log.csv"), _read_table(folder / "prototypes.csv"), basis_before, folder)
 
     @property
     def data(self):
@@ -158,14 +159,24 @@ class Study:
 
         pictures: one picture or a list of paths, PIL images, arrays or tensors.
         """
-        batch = to_batch(_as_list(pictures), self.config.size)
-        device = next(self.model.parameters()).device
-        outs = [self.model(self.model.features(part.to(device))) for part in batch.split(batch_size)]
+        outs = list(self._batches(pictures, batch_size))
         return Activations(*(torch.cat([getattr(out, name).cpu() for out in outs]) for name in Activations._fields))
 
-    def predict(self, pictures) -> Prediction:
+    def _batches(self, pictures, batch_size):
+        pictures, device = _as_list(pictures), next(self.model.parameters()).device
+        for start in range(0, len(pictures), batch_size):
+            batch = to_batch(pictures[start:start + batch_size], self.config.size)
+            yield self.model(self.model.features(batch.to(device)))
+
+    @torch.inference_mode()
+    def predict(self, pictures, batch_size=BATCH) -> Prediction:
         """Class probabilities (softmax of the logits) of one picture or a list of them, see `activate`."""
-        logits = self.activate(pictures).logits
+        logits = torch.cat([out.logits.cpu() for out in self._batches(pictures, batch_size)])
+        return Prediction(self.class_names, logits.double().softmax(dim=1).numpy())
+
+    def predict_split(self, split) -> Prediction:
+        """The same for a split of the data set, from cached features."""
+        logits = evaluate(self.model, self.features(split)[0], torch.from_numpy(split.labels), BATCH)["logits"]
         return Prediction(self.class_names, logits.double().softmax(dim=1).numpy())
 
     def pictures(self, sources):
@@ -175,6 +186,11 @@ class Study:
     def features(self, split, views=1):
         """Cached features of the fixed part of the network for a split of the data set, see `split_features`."""
         return split_features(self.model, split, self.config.size, views)
+
+    def distinct_patches(self):
+        """Share of basis vectors whose patch no other vector of their class became, in [0, 1]."""
+        patch = self.prototypes[["class", "picture", "row", "column"]]
+        return float((~patch.duplicated(keep=False)).mean())
 
     def similarity(self, split):
         """Best cosine of every basis vector in every picture of a split, `(picture, class, basis)`, from the cache."""
@@ -187,11 +203,11 @@ class Study:
         notes = {"format": FORMAT, "config": self.config.to_dict(), "class_names": list(self.class_names),
                  "backbone_fingerprint": self.model.backbone.fingerprint(), "torch": torch.__version__,
                  "metrics": self.metrics}
-        write_atomically(self.folder / "model.safetensors", lambda path: save_file(state, path))
-        write_atomically(self.folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
-        write_atomically(self.folder / "prototypes.csv", lambda path: self.prototypes.to_csv(path, index=False))
+        paths.write_atomically(self.folder / "model.safetensors", lambda path: save_file(state, path))
+        paths.write_atomically(self.folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
+        paths.write_atomically(self.folder / "prototypes.csv", lambda path: self.prototypes.to_csv(path, index=False))
         # last, for its presence says that the study is complete
-        write_atomically(self.folder / "study.json", lambda path: path.write_text(json.dumps(notes, indent=1)))
+        paths.write_atomically(self.folder / "study.json", lambda path: path.write_text(json.dumps(notes, indent=1)))
 
 
 def build_model(config, classes, load_weights=True):
@@ -205,6 +221,8 @@ def build_model(config, classes, load_weights=True):
 
 def _training_features(model, data, config):
     train = split_features(model, data.train, config.size, config.views, desc="training features")
+    if not model.fixed_stages:  # pictures: the trainer augments them anew for every view, so no copies are needed
+        train = train.expand(config.views, *train.shape[1:])
     validation = split_features(model, data.validation, config.size, desc="validation features")
     return ((train, torch.from_numpy(data.train.labels)), (validation, torch.from_numpy(data.validation.labels)))
 
@@ -231,9 +249,19 @@ def _as_list(pictures):
 
 
 def _device(device):
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is unknown; use 'cpu', 'cuda' or 'mps'") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device='cuda': torch finds no GPU here; use device='cpu'")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps': torch finds no such GPU here; use device='cpu'")
+    if device.type == "cuda":  # the same numbers each time, and cosines to more than three digits
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
     return device
+
+
+def _read_table(path):
+    """A CSV file whose class names stay text: a class may be called 001 or NA."""
+    return pd.read_csv(path, dtype={"class": str, "source": str}, keep_default_na=False)

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from . import paths
 from .augmentation import augment
-from .features import seeded, write_atomically
+from .features import seeded
 from .losses import loss_terms
 from .measures import effective_rank, within_class_cosine
 from .model import LARGEST_WEIGHT, WRONG_CLASS
@@ -39,13 +40,15 @@ class Trainer:
     """Trains `model` on the features of its fixed part.
 
     train, validation: features `(view, picture, channel, height, width)` with labels `(picture,)`.
+    checkpoint: the file to resume from and to save to. key: says what is trained on what; a checkpoint with another
+    key is refused with a ValueError.
     After `run`, the model is the best of all cycles by validation loss; `log` has one row per step; `prototypes` says
     for each basis vector which training picture and which grid cell it became; `basis_before` `(class, basis, channel)`
     holds the vectors as they were before they were replaced.
     """
 
-    def __init__(self, model, config, train, validation, checkpoint):
-        self.model, self.config, self.checkpoint = model, config, checkpoint
+    def __init__(self, model, config, train, validation, checkpoint, key=""):
+        self.model, self.config, self.checkpoint, self.key = model, config, checkpoint, key
         (self.features, self.labels), (self.val_features, self.val_labels) = train, validation
         self.device = model.basis_vectors.device
         self.weights = {"cross_entropy": 1.0, "aggregation": config.aggregation, "separation": config.separation,
@@ -101,14 +104,15 @@ class Trainer:
         return torch.optim.Adam(groups)
 
     def _epoch(self, generator):
-        """One pass over the training pictures, each in one of its views. Returns the mean of every loss term."""
-        order = torch.randperm(len(self.labels), generator=generator)
-        views = torch.randint(len(self.features), (len(order),), generator=generator)
-        totals, size = {}, self.config.batch_size
+        """Every training picture in each of its views, in random order. Returns the mean of every loss term."""
+        views, pictures = self.features.shape[:2]
+        order = torch.randperm(views * pictures, generator=generator)
+        totals = {}
         # a last batch of a single picture would weigh as much as a full one: leave it out (another one next epoch)
-        batches = [batch for batch in order.split(size) if len(batch) > 1 or len(order) == 1]
+        batches = [batch for batch in order.split(self.config.batch_size) if len(batch) > 1]
         for batch in batches:
-            features = self.features[views[batch], batch]
+            view, batch = batch // pictures, batch % pictures
+            features = self.features[view, batch]
             if not self.model.fixed_stages:
                 features = augment(features, generator)
             terms = self._update(features.to(self.device), self.labels[batch].to(self.device), generator)
@@ -158,15 +162,18 @@ class Trainer:
                 tensors[f"basis_before/{name}"] = basis
         optimiser = self.optimiser.state_dict() if self.optimiser else {"state": {}}
         tensors |= {f"adam/{i}/{k}": v.detach().cpu() for i, s in optimiser["state"].items() for k, v in s.items()}
-        notes = {"position": self.position, "log": self.log, "prototypes": self.prototypes,
+        notes = {"key": self.key, "position": self.position, "log": self.log, "prototypes": self.prototypes,
                  "best": {k: self.best.get(k) for k in ("loss", "cycle", "prototypes")}}
         tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-        write_atomically(self.checkpoint, lambda path: save_file(tensors, path, {"notes": json.dumps(notes)}))
+        paths.write_atomically(self.checkpoint, lambda path: save_file(tensors, path, {"notes": json.dumps(notes)}))
 
     def _restore(self):
         with safe_open(self.checkpoint, "pt") as file:
             notes = json.loads(file.metadata()["notes"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}
+        if notes["key"] != self.key:
+            raise ValueError(f"{self.checkpoint} was left by a run with other parameters or pictures; give another "
+                             "folder, or remove this file")
         part = lambda name: {k[len(name):]: v for k, v in tensors.items() if k.startswith(name)}
         self.position, self.log, self.prototypes = notes["position"], notes["log"], notes["prototypes"]
         self.model.load_state_dict(part("model/"), strict=False)
@@ -188,7 +195,7 @@ def standardise(model, features, batch_size):
     device = model.feature_mean.device
     total, square, count = 0.0, 0.0, 0
     for batch in features.split(batch_size):
-        x = model.backbone_map(batch.to(device)).double()
+        x = model.backbone_map(batch.to(device)).cpu().double()  # not every GPU has double precision
         total, square = total + x.sum(dim=(0, 2, 3)), square + x.square().sum(dim=(0, 2, 3))
         count += x.shape[0] * x.shape[2:].numel()
     mean = total / count

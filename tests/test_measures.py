@@ -53,6 +53,8 @@ def test_repeated_vectors_span_less_and_large_spans_must_meet():
     assert measures.subspace_distances(repeated)[0, 1] == pytest.approx(1)
     three_of_four = torch.stack([torch.eye(4)[[0, 1, 2]], torch.eye(4)[[1, 2, 3]]])
     assert measures.subspace_distances(three_of_four)[0, 1] == pytest.approx(1)  # as far as three of four can be
+    whole = torch.randn(3, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert (measures.subspace_distances(whole) == 0).all()
 
 
 def test_wrong_shape_is_named():

@@ -50,6 +50,11 @@ def test_readme_shows_the_claims_as_committed(tmp_path):
     assert results.with_claims(text, figures=tmp_path) == text, "run `python -m asxai.results` and commit README.md"
 
 
+def test_readme_has_no_gap_left():
+    text = (paths.ROOT / "README.md").read_text()
+    assert re.findall(r"\b(?:[A-Z]+_TIME|REAL_TABLE|BENCH|CLAIMS|TODO|TBD)\b", text) == []
+
+
 def test_the_claims_table_has_a_row_per_claim(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     results.record_claims("one", "01_a", [results.claim("x", [1, 2], "big", True), results.claim("y", 3)])

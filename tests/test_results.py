@@ -52,4 +52,4 @@ def test_a_folder_of_pictures_is_never_written_to(figures, tmp_path_factory):
     results.record_claims(str(pictures), "01_a", [results.claim("first", 1)])
     assert not list(pictures.iterdir())
     written = sorted(p.name for p in figures.glob("holiday-pictures-2024*/*"))
-    assert written == ["02_prototypes_great-tit.csv", "claims.csv"]
+    assert written == [f"{paths.slug('02_prototypes_great tit')}.csv", "claims.csv"]

@@ -1,5 +1,6 @@
 """The public face from end to end on a tiny folder of pictures: train, load, predict, resume after SIGKILL."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -66,6 +67,25 @@ def test_loading_gives_the_same_study(study):
     pd.testing.assert_frame_equal(loaded.log, study.log, check_exact=False)
 
 
+def test_class_names_that_look_like_numbers_or_nothing(tmp_path):
+    pictures = picture_folder(tmp_path / "pictures", ("001", "NA"), count=6)
+    study = asxai.Study.train(pictures, folder=tmp_path / "study", **QUICK)
+    loaded = asxai.Study.load(study.folder)
+    assert loaded.prototypes["class"].tolist() == ["001", "001", "NA", "NA"]
+    pd.testing.assert_frame_equal(loaded.prototypes, study.prototypes)
+
+
+def test_predictions_of_a_split_are_those_of_its_pictures(study):
+    one, other = study.predict_split(study.data.test), study.predict(list(study.data.test.paths))
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+
+
+def test_distinct_patches_counts_vectors_that_share_none(study):
+    table = study.prototypes.copy()
+    table.loc[1, ["picture", "row", "column"]] = table.loc[0, ["picture", "row", "column"]]
+    assert dataclasses.replace(study, prototypes=table).distinct_patches() <= 0.5
+
+
 def test_same_call_again_only_loads(study, pictures, monkeypatch):
     monkeypatch.setattr("asxai.training.Trainer.run", lambda self: pytest.fail("trained again"))
     again = asxai.Study.train(pictures, folder=study.folder, **QUICK)
@@ -117,13 +137,13 @@ def test_sigkill_then_the_same_call_equals_an_uninterrupted_run(study, pictures,
     script = tmp_path / "run.py"
     script.write_text(f"""
 import os, signal, sys
-import asxai, asxai.features, asxai.training, asxai.study
-real, left = asxai.features.write_atomically, [{writes}]
+import asxai, asxai.paths
+real, left = asxai.paths.write_atomically, [{writes}]
 def write(path, call):
     real(path, call)
     left[0] -= 1
     if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)
-for module in (asxai.features, asxai.training, asxai.study): module.write_atomically = write
+asxai.paths.write_atomically = write
 asxai.Study.train({str(pictures)!r}, folder={str(tmp_path / "study")!r}, **{QUICK!r})
 """)
     environment = os.environ | {"ASXAI_RUNS": str(tmp_path / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -198,6 +218,8 @@ def test_pictures_that_changed_since_training_are_noticed(tmp_path):
     (dict(sigma=float("nan")), ["sigma=nan"]),
     (dict(joint_epochs=0), ["joint_epochs=0"]),
     (dict(seed=-1), ["seed=-1"]),
+    (dict(batch_size=1), ["batch_size=1", "2"]),
+    (dict(device="gpu"), ["device='gpu'", "cuda"]),
     (dict(last_stage="top"), ["last_stage='top'", "block6"]),
     (dict(device="cuda"), ["device='cuda'"]) if not torch.cuda.is_available() else (dict(seed=-2), ["seed=-2"]),
 ])

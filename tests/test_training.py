@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import tiny_features, tiny_model
 
-from asxai import training
+from asxai import losses, training
 from asxai.config import Config
 
 
@@ -57,7 +57,7 @@ def test_replacement_names_classes_without_pictures():
 
 
 def test_last_layer_reaches_the_optimum_of_a_convex_problem():
-    """No feasible step from the solution lowers the objective: KKT conditions, from the definition in float64."""
+    """No feasible random step from the solution lowers the objective, written out from its definition in float64."""
     model, rng = tiny_model(), np.random.default_rng(0)
     similarity, labels = torch.as_tensor(rng.uniform(0, 1, (40, 3, 2))).float(), torch.arange(40) % 3
     l1 = 1e-2
@@ -110,6 +110,57 @@ def test_same_seed_same_weights_other_seed_others(tmp_path, objective):
     assert not torch.equal(runs[0].model.basis_vectors, runs[2].model.basis_vectors)
 
 
+@pytest.mark.parametrize("objective", ["paper", "balanced"])
+def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
+    """lambda 1, 1e-7, 0.08, 0.8 and 0.5 for balance, with the signs by effect; noise of 0.01 on the vectors."""
+    run = trainer(tmp_path, objective=objective)
+    run.optimiser = run._new_optimiser("joint")
+    features, labels = run.features[0, :8], run.labels[:8]
+    noise = 0.01 * torch.randn(run.model.basis_vectors.shape, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        out, basis = run.model(features, noise), run.model.basis.clone()
+    expected = (torch.nn.functional.cross_entropy(out.logits, labels) + 0.8 * losses.aggregation(out.maps, labels)
+                + 0.08 * losses.separation(out.maps, labels) + losses.orthogonality(basis)
+                + 1e-7 * losses.subspace_separation(basis))
+    if objective == "balanced":
+        expected += 0.5 * losses.balanced_assignment(out.maps, labels)
+    total = run._update(features, labels, torch.Generator().manual_seed(3))["total"]
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    without = run.model(features).maps
+    assert (out.maps - without).abs().mean() > 1e-4
+
+
+def test_an_epoch_shows_every_picture_in_every_view(tmp_path, monkeypatch):
+    run, seen = trainer(tmp_path), []
+    monkeypatch.setattr(run, "_update", lambda features, labels, generator: seen.append((features, labels)) or {})
+    run._epoch(torch.Generator().manual_seed(0))
+    features, labels = torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen])
+    both = run.features.flatten(0, 1)
+    order = [(both == f).flatten(1).all(dim=1).nonzero().item() for f in features]
+    assert sorted(order) == list(range(60)) and order != list(range(60))
+    assert torch.equal(labels, run.labels.repeat(2)[order])
+
+
+def test_standardised_features_have_mean_zero_and_deviation_one():
+    model, (features, _) = tiny_model(), tiny_features()
+    features = 3 * features + 2
+    features[:, :, 4] = 7  # a dead channel
+    training.standardise(model, features[0], batch_size=7)
+    scaled = (features[0] - model.feature_mean) / model.feature_std
+    torch.testing.assert_close(scaled.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
+    expected = torch.tensor([1, 1, 1, 1, 0.0])
+    torch.testing.assert_close(scaled.std(dim=(0, 2, 3), correction=0), expected, atol=1e-5, rtol=0)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    first = trainer(tmp_path)
+    first._save()
+    other = trainer(tmp_path)
+    other.key = "other parameters"
+    with pytest.raises(ValueError, match="other parameters or pictures; give another folder"):
+        other.run()
+
+
 class Killed(Exception):
     pass
 
@@ -137,18 +188,26 @@ def test_resuming_after_any_step_equals_an_uninterrupted_run(tmp_path, saves, mo
     assert torch.equal(resumed.basis_before, whole.basis_before)
 
 
-def test_training_the_whole_network_augments_anew_each_epoch(tmp_path):
+def test_training_the_whole_network_augments_anew_each_epoch(tmp_path, monkeypatch):
+    seen, real = [], training.augment
+
+    def spy(pictures, generator):
+        seen.append(real(pictures, generator))
+        return seen[-1]
+
+    monkeypatch.setattr(training, "augment", spy)
     g = torch.Generator().manual_seed(0)
     pictures, labels = torch.randint(0, 256, (1, 12, 3, 64, 64), dtype=torch.uint8, generator=g), torch.arange(12) % 3
     runs = []
     for name in ("a", "b"):
-        run = training.Trainer(tiny_model(trainable="all"), config(cycles=1), (pictures, labels), (pictures, labels),
-                               tmp_path / name)
+        run = training.Trainer(tiny_model(trainable="all"), config(cycles=1, batch_size=6), (pictures, labels),
+                               (pictures, labels), tmp_path / name)
         run.run()
         runs.append(run)
     assert_same(state(runs[0].model), state(runs[1].model))
     fresh = tiny_model(trainable="all")
     assert not torch.equal(runs[0].model.backbone.stages[0][0].weight, fresh.backbone.stages[0][0].weight)
+    assert len(seen) == 2 * 3 * 2 and len({batch.sum().item() for batch in seen}) == 6  # run, epoch, batch
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
