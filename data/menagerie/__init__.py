@@ -39,7 +39,7 @@ class Spec:
     test_per_class: int
     fine: dict[str, tuple[str, ...]] = field(default_factory=dict)
     hybrids: dict[str, dict[str, str]] = field(default_factory=dict)
-    version: int = 2
+    version: int = 3
 
 
 @dataclass(frozen=True)
