@@ -4,13 +4,14 @@
 claim holds, also where it does not.
 """
 
+import re
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from . import paths
-from .run import MENAGERIE
 
 CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
 DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ between machines
@@ -82,7 +83,9 @@ def use_style():
                              "{'bbox_inches': 'tight', 'pil_kwargs': {'quality': 88}}")
 
 
-MARKS = "<!-- claims: written by `python -m asxai.results`, do not edit -->", "<!-- end of claims -->"
+# the first mark names the data sets of the table
+CLAIMS = re.compile(r"(<!-- claims of ([\w. -]+): written by `python -m asxai.results` -->\n).*?(<!-- end of claims -->)",
+                    re.DOTALL)
 
 
 def claims_markdown(data_sets, figures=None):
@@ -104,12 +107,12 @@ def _cell(rows):
     return row["here"] + spread + {"yes": " ✓", "no": " ✗", "": ""}[row["holds"]]
 
 
-def with_claims(text, data_sets=MENAGERIE, figures=None):
-    """A page with the table between the two marks renewed. Raises ValueError when the marks are missing."""
-    start, end = (text.find(mark) for mark in MARKS)
-    if start < 0 or end < start:
-        raise ValueError(f"README.md has lost its marks {MARKS[0]!r} and {MARKS[1]!r}; put them where the table goes")
-    return text[:start] + f"{MARKS[0]}\n{claims_markdown(data_sets, figures)}\n{MARKS[1]}" + text[end + len(MARKS[1]):]
+def with_claims(text, figures=None):
+    """A page with the table between its two marks renewed. Raises ValueError when the marks are missing."""
+    if not CLAIMS.search(text):
+        raise ValueError("README.md has lost its marks `<!-- claims of <data sets>: ...` and `<!-- end of claims -->`; "
+                         "put them where the table goes")
+    return CLAIMS.sub(lambda found: f"{found[1]}{claims_markdown(found[2].split(), figures)}\n{found[3]}", text)
 
 
 if __name__ == "__main__":
