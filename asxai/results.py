@@ -84,8 +84,8 @@ def use_style():
 
 
 # the first mark names the data sets of the table
-CLAIMS = re.compile(r"(<!-- claims of ([\w. -]+): written by `python -m asxai.results` -->\n).*?(<!-- end of claims -->)",
-                    re.DOTALL)
+CLAIMS = re.compile(r"(<!-- claims of ([\w. -]+): written by `python -m asxai.results` -->\n)"
+                    r".*?(<!-- end of claims -->)", re.DOTALL)
 
 
 def claims_markdown(data_sets, figures=None):
