@@ -161,8 +161,8 @@ def distance_matrix(basis, class_names):
     ticks = "auto" if many else class_names
     itself = np.eye(len(distance), dtype=bool)  # left blank: zeros there would use up the colours
     least = np.floor(10 * distance[~itself].min()) / 10
-    sns.heatmap(distance, mask=itself, ax=axis, vmin=least, vmax=1, annot=not many, fmt=".2f", square=True,
-                xticklabels=ticks, yticklabels=ticks, annot_kws={"fontsize": 8},
+    sns.heatmap(distance, mask=itself, ax=axis, vmin=least, vmax=1, cmap="viridis", annot=not many, fmt=".2f",
+                square=True, xticklabels=ticks, yticklabels=ticks, annot_kws={"fontsize": 8},
                 cbar_kws={"label": "distance / largest possible", "shrink": 0.8})
     axis.tick_params(axis="y", rotation=0)
     axis.tick_params(axis="x", rotation=90 if len(class_names) > 3 else 0)
