@@ -14,13 +14,13 @@ import pandas as pd
 from . import paths
 
 CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
-DIGITS = 4  # of claims and tables: more than a reader needs, fewer than differ between machines
+DIGITS = 4  # of claims and tables: more than a reader needs; the last may differ on another processor
 
 
 def save_table(table, data_set, name):
     """Save a tidy table as `figures/<data_set>/<name>.csv`, rounded to `DIGITS`."""
     paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.csv",
-                     lambda path: table.round(DIGITS).to_csv(path, index=False))
+                           lambda path: table.round(DIGITS).to_csv(path, index=False))
 
 
 def _place(data_set):
@@ -35,7 +35,7 @@ def save_figure(figure, table, data_set, name):
     save_table(table, data_set, name)
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
         paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.{suffix}",
-                         lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata))
+                               lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata))
     plt.close(figure)
     return figure
 
