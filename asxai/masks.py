@@ -46,3 +46,51 @@ def peak_box(mask, activation):
     peak = np.unravel_index(np.where(mask, activation, -np.inf).argmax(), mask.shape)
     rows, columns = scipy.ndimage.find_objects(islands)[islands[peak] - 1]
     return rows.start, columns.start, rows.stop, columns.stop
+
+
+def conceal(pictures, masks, keep, fill="black"):
+    """Pictures of which only the mask is left (keep=True), or all but the mask (False); uint8, of the same shape.
+
+    pictures: uint8 `(picture, 3, height, width)`, as `asxai.pictures.to_batch` gives them
+    masks: bool `(picture, height, width)`, for example of `semantic_masks`
+    fill: what the rest becomes: "black" (the paper's, which a network may take for an object of its own), "mean" (the
+        picture's mean colour) or "blurred" (the picture itself under a Gaussian blur, standard deviation a tenth of its
+        short side: colours without shapes)
+
+    Raises ValueError for another fill, type or shape.
+    """
+    pictures, masks = torch.as_tensor(pictures), torch.as_tensor(masks)
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != torch.uint8:
+        raise ValueError(f"pictures {pictures.dtype} {tuple(pictures.shape)} must be uint8 (picture, 3, height, "
+                         "width), as to_batch gives them")
+    if masks.dtype != torch.bool or masks.shape != pictures[:, 0].shape:
+        raise ValueError(f"masks {masks.dtype} {tuple(masks.shape)} must be bool {tuple(pictures[:, 0].shape)}, one "
+                         "for each picture at its size")
+    if fill not in FILLS:
+        raise ValueError(f"fill={fill!r} is unknown; use one of {', '.join(FILLS)}")
+    shown = (masks if keep else ~masks)[:, None]
+    return torch.where(shown, pictures, FILLS[fill](pictures))
+
+
+def _black(pictures):
+    return torch.zeros_like(pictures)
+
+
+def _mean(pictures):
+    return pictures.mean(dim=(2, 3), keepdim=True, dtype=torch.float64).round().to(torch.uint8)
+
+
+def _blurred(pictures):
+    from torchvision.transforms.functional import gaussian_blur  # slow to import, and seldom needed
+
+    sigma = min(pictures.shape[2:]) / 10
+    side = 2 * round(2 * sigma) + 1
+    result = []
+    for batch in pictures.split(64):  # as floating point, pictures take four times the memory
+        # rows, then columns: the same blur as in both directions at once, and many times faster
+        rows = gaussian_blur(batch.float(), [side, 1], [sigma, sigma])
+        result.append(gaussian_blur(rows, [1, side], [sigma, sigma]).round().to(torch.uint8))
+    return torch.cat(result)
+
+
+FILLS = {"black": _black, "mean": _mean, "blurred": _blurred}
