@@ -14,6 +14,7 @@ import hashlib
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,13 +28,16 @@ class WeightsError(ValueError):
 class Backbone(nn.Module):
     """Named stages after a fixed normalisation. `forward` takes pictures and gives the last stage's feature map.
 
+    joined: names of earlier stages whose maps are put in front of the last one's, channel after channel, all at the
+    grid of the finest: early stages know where, late ones what (hypercolumns: Hariharan et al., CVPR 2015).
+
     Batch normalisation always uses the statistics that came with the weights, also while the backbone is trained:
     features then depend on their own picture only, so that they can be cached and numbers do not depend on batches.
     """
 
-    def __init__(self, name, stages, mean, std):
+    def __init__(self, name, stages, mean, std, joined=()):
         super().__init__()
-        self.name = name
+        self.name, self.joined = name, tuple(joined)
         self.stages = nn.Sequential(OrderedDict(stages)).to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -56,15 +60,33 @@ class Backbone(nn.Module):
         return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def forward(self, pictures, start=0, stop=None):
-        """Run stages `start:stop`. With `start=0` the input is pictures, else the features of stage `start - 1`."""
-        x = self.normalise(pictures) if start == 0 else pictures
-        for stage in self.stages[start:stop]:
-            x = stage(x)
-        return x
+        """Run stages `start:stop`. With `start=0` the input is pictures, else the features of stage `start - 1`.
+
+        Where the last stage is among them its map comes with those of the joined stages. With `start` behind the last
+        stage the input is that result already. Raises ValueError for a start behind a stage that is to be joined.
+        """
+        stop = len(self.stages) if stop is None else stop
+        if start == len(self.stages):
+            return pictures
+        x, kept = self.normalise(pictures) if start == 0 else pictures, []
+        for index in range(start, stop):
+            if index == start and start and self.stage_names[start - 1] in self.joined:
+                kept.append(x)
+            x = self.stages[index](x)
+            if self.stage_names[index] in self.joined:
+                kept.append(x)
+        if stop < len(self.stages) or not self.joined:
+            return x
+        if len(kept) < len(self.joined):
+            raise ValueError(f"start={start} lies behind {self.joined[0]}, whose map is joined to the last stage's; "
+                             "train fewer joined stages, or all")
+        grid = kept[0].shape[2:]  # stages only ever get coarser
+        return torch.cat([F.interpolate(y, size=grid, mode="bilinear", align_corners=False) if y.shape[2:] != grid
+                          else y for y in [*kept, x]], dim=1)
 
     def fingerprint(self, stop=None):
         """Hash of architecture and weights of the stages before `stop`: the key of cached features."""
-        digest = hashlib.sha256(f"{self.name} {self.mean.tolist()} {self.std.tolist()}".encode())
+        digest = hashlib.sha256(f"{self.name} {self.joined} {self.mean.tolist()} {self.std.tolist()}".encode())
         for key, tensor in sorted(self.stages[:stop].state_dict().items()):
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -166,7 +188,7 @@ def _load_in_order(net, state):
 
 # name: (builder, name of the last stage used by default)
 BACKBONES = {
-    "efficientnet-lite0": (_efficientnet_lite0, "block6"),  # 192 channels; deeper stages lose the parts (findings)
+    "efficientnet-lite0": (_efficientnet_lite0, "block5+block6"),  # 304 channels; deeper stages lose the parts
     "vgg19": (_vgg, "block5"), "vgg16": (_vgg, "block5"),
     "resnet18": (_resnet, "layer4"), "resnet34": (_resnet, "layer4"), "resnet50": (_resnet, "layer4"),
     "densenet121": (_densenet, "dense4"),
@@ -176,6 +198,7 @@ BACKBONES = {
 def load_backbone(name="efficientnet-lite0", weights="pretrained", last_stage=None, seed=0):
     """Build a backbone that ends at `last_stage` (default: the entry in `BACKBONES`).
 
+    last_stage: the name of a stage, or several joined by "+", such as "block5+block6", the last one last.
     weights: "pretrained" (ImageNet) or "random" (from `seed`).
     Raises ValueError for unknown arguments and `WeightsError` for weights that cannot be had or do not fit.
     """
@@ -189,6 +212,10 @@ def load_backbone(name="efficientnet-lite0", weights="pretrained", last_stage=No
         stages, mean, std = builder(name, weights)
     names = [stage for stage, _ in stages]
     last_stage = last_stage or default_stage
-    if last_stage not in names:
+    *joined, last = last_stage.split("+")
+    if not {*joined, last} <= set(names):
         raise ValueError(f"last_stage={last_stage!r} is unknown; {name} has {', '.join(names)}")
-    return Backbone(name, stages[:names.index(last_stage) + 1], mean, std)
+    order = [names.index(stage) for stage in (*joined, last)]
+    if order != sorted(set(order)):
+        raise ValueError(f"last_stage={last_stage!r}: name each stage once, in the order {', '.join(names)}")
+    return Backbone(name, stages[:order[-1] + 1], mean, std, joined)

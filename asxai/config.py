@@ -21,27 +21,31 @@ class Config:
     data_set: str  # a registered name, or a folder of pictures per class
     seed: int = 0  # of weights, order and noise; splits and cached augmented views do not depend on it
 
-    size: int = 224  # pixels, short side of what the network sees (section 3.1)
+    labels: str = "true"  # or "shuffled" among training and validation pictures: a control that must find nothing
+    size: int = 336  # pixels, side of what the network sees; the paper has 224, a third fewer cells a side
     backbone: str = "efficientnet-lite0"  # see asxai.backbones.BACKBONES
     weights: str = "pretrained"  # or "random"
-    last_stage: str = ""  # name of the backbone stage that gives the feature map; "" is the backbone's default
+    last_stage: str = ""  # backbone stage that gives the feature map, or several ("block5+block6"); "": the default
     trainable: str = "head"  # "head": what is added; "last": and the backbone's last stage; "all": everything
 
     basis_per_class: int = 10  # M; the paper has 100 for photographs of whole data sets
     channels: int = 128  # D
-    objective: str = "balanced"  # "paper", or "balanced": the paper's terms and the balanced assignment
+    objective: str = "parts"  # "paper"; or the paper's terms and an assignment of patches: "balanced" or "parts"
     orthogonality: float = 1.0  # lambda_1
     subspace: float = 1e-7  # lambda_2, by effect: larger distances between class subspaces
     separation: float = 0.08  # lambda_3, by effect: lower cosines with vectors of other classes
     aggregation: float = 0.8  # lambda_4
     balance: float = 0.5  # weight of the balanced assignment, not in the paper
+    guide: float = 1.0  # weight of the guided assignment, not in the paper
+    scene_vectors: int = 2  # of the M vectors of a class, how many start on its background (objective "parts")
     sigma: float = 0.01  # standard deviation of the noise on basis vectors, in training only
 
-    views: int = 3  # of each training picture in an epoch: itself and views - 1 augmented ones; all augmented for "all"
-    warm_up_epochs: int = 1  # N_1, added layers only; with 3 views about the paper's 2 epochs
-    joint_epochs: int = 5  # N_2; with 3 views somewhat more than the paper's 10
-    cycles: int = 3  # at most so many rounds of the three stages; fewer when the validation loss stops falling
+    views: int = 2  # of each training picture in an epoch: itself and views - 1 augmented ones; all augmented for "all"
+    warm_up_epochs: int = 1  # N_1, added layers only; with 2 views the paper's 2 epochs
+    joint_epochs: int = 4  # N_2; with 2 views the paper's 10
+    cycles: int = 2  # at most so many rounds of the three stages; fewer when the validation loss stops falling
     batch_size: int = 32
+    patches: int = 128  # random cells of the grid that a step looks at (fixed backbones only); 0 for all
     learning_rate: float = 3e-3  # Adam, added layers
     backbone_learning_rate: float = 1e-4  # Adam, trained backbone stages
     wrong_class_l1: float = 1e-4  # keeps weights between a class and other classes' vectors sparse (ProtoPNet)
@@ -56,15 +60,23 @@ class Config:
                                 f"{field.type.__name__}, for example {field.default!r}")
         self._choices("backbone", BACKBONES)
         self._choices("weights", ("pretrained", "random"))
+        self._choices("labels", ("true", "shuffled"))
         self._choices("trainable", TRAINABLE)
         self._choices("objective", OBJECTIVES)
         for name, least in (("size", MINIMUM_SIZE), ("basis_per_class", 1), ("channels", 1), ("warm_up_epochs", 0),
-                            ("joint_epochs", 1), ("cycles", 1), ("batch_size", 2), ("views", 1), ("seed", 0)):
+                            ("joint_epochs", 1), ("cycles", 1), ("batch_size", 2), ("views", 1), ("seed", 0),
+                            ("patches", 0), ("scene_vectors", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
         for field in dataclasses.fields(self):
             if field.type is float and not 0 <= getattr(self, field.name) < float("inf"):
                 raise ValueError(f"{field.name}={getattr(self, field.name)} must be a finite number, zero or more")
+        if self.objective == "parts" and self.trainable == "all":
+            raise ValueError("objective='parts' with trainable='all': groups of patches are found once, on a fixed "
+                             "part of the backbone. Use trainable='last' or 'head', or objective='balanced' or 'paper'")
+        if self.objective == "parts" and self.scene_vectors >= self.basis_per_class > 1:
+            raise ValueError(f"scene_vectors={self.scene_vectors} leaves none of basis_per_class="
+                             f"{self.basis_per_class} vectors to objects; give fewer")
         if self.orthogonality > 0 and self.basis_per_class > self.channels:
             raise ValueError(
                 f"basis_per_class={self.basis_per_class} is more than channels={self.channels}: so many vectors cannot "

@@ -9,7 +9,7 @@ published code is followed, and the docstring says so.
 import torch
 import torch.nn.functional as F
 
-OBJECTIVES = ("paper", "balanced")
+OBJECTIVES = ("paper", "balanced", "parts")
 
 
 def best_cosine(maps, labels):
@@ -86,11 +86,31 @@ def balanced_assignment(maps, labels, temperature=0.1):
     return loss / cosines.shape[:2].numel()
 
 
-def loss_terms(logits, maps, labels, basis, objective):
-    """All terms by name. objective: "paper", or "balanced" for the paper's terms and the balanced assignment."""
+def guided_assignment(maps, labels, groups, temperature=0.1):
+    """Cross-entropy of softmax(cosine / temperature) against a group for every patch; not in the paper.
+
+    groups: integers `(picture, height, width)`, the basis vector of the own class that each patch is meant for, see
+    `asxai.discovery`. Groups weigh by the inverse square root of their size in the batch, so that an eye is not lost
+    beside a body, and sums are divided by the weights, so that the loss does not depend on the number of patches.
+    """
+    own = maps[torch.arange(len(maps), device=maps.device), labels]  # (picture, basis, height, width)
+    groups = groups.long()
+    size = torch.bincount(groups.flatten(), minlength=own.shape[1])
+    weight = torch.where(size > 0, size.clamp(min=1).to(maps.dtype).rsqrt(), 0)
+    return F.cross_entropy(own / temperature, groups, weight=weight)
+
+
+def loss_terms(logits, maps, labels, basis, objective, groups=None):
+    """All terms by name.
+
+    objective: "paper"; "balanced" for the paper's terms and the balanced assignment; "parts" for the paper's terms and
+    the guided assignment, which needs `groups` `(picture, height, width)`.
+    """
     terms = {"cross_entropy": F.cross_entropy(logits, labels),  # equation 4
              "aggregation": aggregation(maps, labels), "separation": separation(maps, labels),
              "orthogonality": orthogonality(basis), "subspace": subspace_separation(basis)}
     if objective == "balanced":
         terms["balance"] = balanced_assignment(maps, labels)
+    if objective == "parts":
+        terms["guide"] = guided_assignment(maps, labels, groups)
     return terms

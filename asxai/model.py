@@ -106,6 +106,7 @@ class ProtoCNN(nn.Module):
 
     def backbone_map(self, features):
         """The backbone's last feature map `(picture, feature, height, width)` from the fixed part's output."""
+        features = features.float() if features.dtype == torch.float16 else features  # as they are cached
         return self.backbone(features, start=self.fixed_stages)
 
     def embed(self, features):
@@ -136,9 +137,13 @@ def summary(model, size):
     """What happens to one picture of `size` pixels: rows of `step`, `shape`, `parameters`, `trained`."""
     x = torch.zeros(1, 3, size, size, device=model.feature_mean.device)
     steps = [("picture", x, [], False)]
+    x = model.backbone.normalise(x)
     for i, (name, stage) in enumerate(model.backbone.stages.named_children()):
-        x = model.backbone(x, start=i, stop=i + 1)
+        x = stage(x)
         steps.append((f"backbone, {name}", x, [stage], i >= model.fixed_stages))
+    if model.backbone.joined:
+        x = model.backbone(torch.zeros(1, 3, size, size, device=x.device))
+        steps.append((f"joined with {', '.join(model.backbone.joined)}", x, [], False))
     embedding = model.add_on((x - model.feature_mean) / model.feature_std)
     out = model.compare(embedding)
     steps += [("two 1x1 convolutions", embedding, [model.add_on], True),

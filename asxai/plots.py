@@ -86,7 +86,7 @@ def training_curves(log):
             axis.axvspan(i - 0.5, i + 0.5, color=STAGE_COLOURS[stage], lw=0)
         for i in np.flatnonzero(log["cycle"].diff() > 0):
             axis.axvline(i - 0.5, color="0.6", lw=1)
-    terms = [t for t in ("cross_entropy", "aggregation", "separation", "orthogonality", "balance") if t in log]
+    terms = [t for t in ("cross_entropy", "aggregation", "separation", "orthogonality", "balance", "guide") if t in log]
     for term in terms:
         axes[0].plot(step, log[term], marker="o", ms=3, label=term.replace("_", " "))
     axes[0].set_yscale("symlog", linthresh=1)

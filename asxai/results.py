@@ -23,6 +23,12 @@ def save_table(table, data_set, name):
                            lambda path: table.round(DIGITS).to_csv(path, index=False))
 
 
+def read_table(data_set, name):
+    """A table of `save_table`; empty, without columns, where there is none yet."""
+    path = _place(data_set) / f"{paths.slug(name)}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
 def _place(data_set):
     return paths.FIGURES / paths.slug(data_set)  # of a folder's path only its name: never write beside pictures
 

@@ -22,7 +22,8 @@ from . import paths
 from .backbones import WeightsError, load_backbone
 from .config import Config
 from .data import DataSet, load_data_set
-from .features import BATCH, FEATURE_CODE, code_hash, split_features
+from .discovery import PartGroups
+from .features import BATCH, FEATURE_CODE, code_hash, seeded, split_features
 from .measures import mean_subspace_distance, within_class_cosine
 from .model import Activations, ProtoCNN
 from .pictures import DataError, to_batch
@@ -84,7 +85,8 @@ class Study:
         device = _device(device)
         data = load_data_set(config.data_set)
         # what was trained by other code is another study
-        key = config.key(data.fingerprint, code_hash("model", "losses", "training", "measures", *FEATURE_CODE))
+        code = code_hash("model", "losses", "training", "measures", "discovery", *FEATURE_CODE)
+        key = config.key(data.fingerprint, code)
         folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{key}"
         if (folder / "study.json").exists():
             study = cls.load(folder, device=device)
@@ -95,7 +97,8 @@ class Study:
             return study
         model = build_model(config, len(data.class_names)).to(device)
         checkpoint = folder / "checkpoint.safetensors"
-        trainer = Trainer(model, config, *_training_features(model, data, config), checkpoint, key)
+        train, validation = _training_features(model, data, config)
+        trainer = Trainer(model, config, train, validation, checkpoint, key, _patch_groups(config, model, *train))
         trainer.run()
         test = split_features(model, data.test, config.size, desc="test features")
         scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
@@ -197,6 +200,12 @@ class Study:
         features, labels = self.features(split)[0], torch.from_numpy(split.labels)
         return evaluate(self.model, features, labels, BATCH)["similarity"]
 
+    def concepts(self, **parameters):
+        """The semantic concepts that the basis vectors make up, see `asxai.evaluation.study_concepts`."""
+        from .evaluation import study_concepts  # which builds on this module
+
+        return study_concepts(self, **parameters)
+
     def _save(self):
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
         state["basis_before"] = self.basis_before
@@ -224,7 +233,27 @@ def _training_features(model, data, config):
     if not model.fixed_stages:  # pictures: the trainer augments them anew for every view, so no copies are needed
         train = train.expand(config.views, *train.shape[1:])
     validation = split_features(model, data.validation, config.size, desc="validation features")
-    return ((train, torch.from_numpy(data.train.labels)), (validation, torch.from_numpy(data.validation.labels)))
+    labels = [torch.from_numpy(split.labels) for split in (data.train, data.validation)]
+    if config.labels == "shuffled":
+        generator = seeded("shuffled labels", config.seed)
+        labels = [own[torch.randperm(len(own), generator=generator)] for own in labels]
+    return (train, labels[0]), (validation, labels[1])
+
+
+@torch.inference_mode()
+def _patch_groups(config, model, features, labels):
+    """The basis vector that every training patch is meant for, `(view, picture, height, width)`, or None.
+
+    The groups come from the untouched backbone, found anew when a killed run is taken up: seconds, and the same again.
+    """
+    if config.objective != "parts":
+        return None
+    device = model.feature_mean.device
+    maps = [torch.cat([model.backbone_map(batch.to(device)).cpu() for batch in view.split(BATCH)]) for view in features]
+    scenes = min(config.scene_vectors, config.basis_per_class - 1)
+    found = PartGroups(maps[0], labels, config.basis_per_class - scenes, max(scenes, 1), seed=config.seed)
+    groups = torch.stack([found.assign(view, labels) for view in maps])
+    return groups.clamp(max=config.basis_per_class - 1)  # without scene vectors the scene joins the last group
 
 
 def _prototype_table(found, model, data):

@@ -40,6 +40,7 @@ class Trainer:
     """Trains `model` on the features of its fixed part.
 
     train, validation: features `(view, picture, channel, height, width)` with labels `(picture,)`.
+    groups: for the objective "parts", the basis vector that each patch is meant for, `(view, picture, height, width)`.
     checkpoint: the file to resume from and to save to. key: says what is trained on what; a checkpoint with another
     key is refused with a ValueError.
     After `run`, the model is the best of all cycles by validation loss; `log` has one row per step; `prototypes` says
@@ -47,12 +48,13 @@ class Trainer:
     holds the vectors as they were before they were replaced.
     """
 
-    def __init__(self, model, config, train, validation, checkpoint, key=""):
-        self.model, self.config, self.checkpoint, self.key = model, config, checkpoint, key
+    def __init__(self, model, config, train, validation, checkpoint, key="", groups=None):
+        self.model, self.config, self.checkpoint, self.key, self.groups = model, config, checkpoint, key, groups
         (self.features, self.labels), (self.val_features, self.val_labels) = train, validation
         self.device = model.basis_vectors.device
         self.weights = {"cross_entropy": 1.0, "aggregation": config.aggregation, "separation": config.separation,
-                        "orthogonality": config.orthogonality, "subspace": config.subspace, "balance": config.balance}
+                        "orthogonality": config.orthogonality, "subspace": config.subspace, "balance": config.balance,
+                        "guide": config.guide}
         self.log, self.prototypes, self.basis_before = [], {}, None
         self.position, self.optimiser, self.best = [0, 0], None, {"loss": float("inf"), "cycle": -1, "state": {}}
 
@@ -115,16 +117,30 @@ class Trainer:
             features = self.features[view, batch]
             if not self.model.fixed_stages:
                 features = augment(features, generator)
-            terms = self._update(features.to(self.device), self.labels[batch].to(self.device), generator)
+            groups = None if self.groups is None else self.groups[view, batch]
+            features, groups = self._some_patches(features, groups, generator)
+            terms = self._update(features, self.labels[batch].to(self.device), groups, generator)
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value.detach() / len(batches)
         return {name: float(value) for name, value in totals.items()}
 
-    def _update(self, features, labels, generator):
+    def _some_patches(self, features, groups, generator):
+        """`config.patches` random cells, the same ones in each picture, as a grid of one row; or all of them.
+
+        Only where the backbone is fixed, for then a cell is computed from its own features alone.
+        """
+        whole = self.model.fixed_stages < len(self.model.backbone.stages) or not self.config.patches
+        if not whole and self.config.patches < features.shape[2:].numel():
+            cells = torch.randperm(features.shape[2:].numel(), generator=generator)[:self.config.patches]
+            features = features.flatten(2)[:, :, None, cells]
+            groups = None if groups is None else groups.flatten(1)[:, None, cells]
+        return features.to(self.device), None if groups is None else groups.to(self.device)
+
+    def _update(self, features, labels, groups, generator):
         """One optimiser step on one batch. Returns the loss terms and their weighted sum, `total`."""
         noise = torch.randn(self.model.basis_vectors.shape, generator=generator).to(self.device) * self.config.sigma
         out = self.model(features, noise)
-        terms = loss_terms(out.logits, out.maps, labels, self.model.basis, self.config.objective)
+        terms = loss_terms(out.logits, out.maps, labels, self.model.basis, self.config.objective, groups)
         terms["total"] = sum(self.weights[name] * value for name, value in terms.items())
         if not torch.isfinite(terms["total"]):
             raise FloatingPointError(f"the loss is {terms['total'].item()}: lower learning_rate="
