@@ -174,7 +174,7 @@ def find_concepts(own, labels, descriptors, class_names, *, objects=None, border
     2. Background. A vector's border ratio is the share of its cells on the outermost ring of the grid, over the ring's
        share of the grid: scenes reach the border (about 1 and above), objects mostly do not. Above `border` it is
        background. Where it is known which cells show objects (`objects`, bool `(picture, height, width)`, of
-       `asxai.discovery.Objectness`) the share of its cells that do not is used instead, and the limit is a half: a scene
+       `asxai.discovery.Objectness`) the share of its cells that do not is used instead, and the limit is a half: scene
        just beside an object does not reach the border either. In each class at least the lowest vector is kept.
     3. Groups, by where vectors fire, for their own cosines say nothing: they are trained to be orthogonal. Two vectors
        overlap by the mean over pictures of shared cells over cells of the smaller mask; a mask are the cells from the

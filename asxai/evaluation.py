@@ -298,7 +298,7 @@ def seed_agreement(studies, split):
 
 
 def measures_of(studies, method=OURS):
-    """Measures of studies that differ in their seed, with `method`, `seed`, and each measure's `better` and `target`."""
+    """Measures of studies that differ in their seed; further columns `method`, `seed`, `better` and `target`."""
     return _tidy([(method, study.config.seed, measure(study, study_concepts(study))) for study in studies])
 
 
@@ -339,13 +339,14 @@ def sheet(study, concepts, class_name, count=6, percentile=95.0):
     for k in of_class:
         chosen = found[k - 1][found[k - 1] >= 0]
         pictures.append(study.pictures([members.paths[i] for i in chosen]))
-        masks.append(concepts.masks(own[chosen], members.labels[chosen], study.config.size, percentile)[:, k - 1].numpy())
+        found_masks = concepts.masks(own[chosen], members.labels[chosen], study.config.size, percentile)
+        masks.append(found_masks[:, k - 1].numpy())
     return {"pictures": pictures, "masks": masks, "names": [concepts.names[k - 1] for k in of_class],
             "prevalence": seen[of_class - 1]}
 
 
 def strip(study, concepts, split, per_class=3, classes=4):
-    """Pictures of a split with the concept that wins each cell: `pictures`, `winners`, `names`, and true parts if any."""
+    """Some `pictures` of a split, with the concept that wins each cell (`winners`, `names`), and true parts if any."""
     chosen = np.concatenate([np.flatnonzero(split.labels == label)[:per_class]
                              for label in range(min(classes, len(study.class_names)))])
     part = split.take(chosen)
@@ -386,7 +387,7 @@ def claims(measures, pairs):
     """Claims of a data set, from the tables of `measures_of` and its like and of `seed_agreement`."""
     rows = []
     ours = measures[measures["method"] == OURS]
-    for name, measure_name, words in (("concept_nmi", "nmi", "semantic, by eye"), ("concept_ari", "ari", ""),
+    for name, measure_name, words in (("concept_nmi", "nmi", "semantic, as figures show"), ("concept_ari", "ari", ""),
                                       ("prototype_purity", "purity", ""), ("consistency", "consistency", ""),
                                       ("stability", "stability", "")):
         found = ours[ours["measure"] == measure_name]

@@ -1,4 +1,4 @@
-"""What holds for every test: folders of its own, few threads, no window.
+"""What holds for every test: folders of its own, one thread, no window.
 
 The variables are set before any test imports `asxai.paths` or torch. Results of the tests go to a folder that is
 removed at the end, so that no test touches trained studies or committed figures. (The committed notebooks are checked
@@ -16,9 +16,9 @@ os.environ.update(
     ASXAI_FIGURES=str(SCRATCH / "figures"),
     ASXAI_PROGRESS=os.devnull,
     MPLBACKEND="Agg",
-    OMP_NUM_THREADS="2",
-    MKL_NUM_THREADS="2",
-    OPENBLAS_NUM_THREADS="2",
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
 )
 
 

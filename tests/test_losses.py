@@ -108,6 +108,69 @@ def test_cross_entropy_is_equation_4(case):
         == {"balance"}
 
 
+def slow_guided(maps, labels, groups):
+    """-sum of w log p over the sum of w, patch by patch; w = 1 / sqrt(patches of the batch in the same group)."""
+    groups, total, weights = np.asarray(groups), 0.0, 0.0
+    for i, y, x in np.ndindex(groups.shape):
+        scores = np.array([maps[i, labels[i], j, y, x].item() for j in range(maps.shape[2])])
+        weight = 1 / np.sqrt((groups == groups[i, y, x]).sum())
+        total -= weight * log_softmax(scores / 0.1)[groups[i, y, x]]
+        weights += weight
+    return total / weights
+
+
+@pytest.fixture
+def groups():
+    """Vector 0 stands for three patches of four, vector 1 for the others."""
+    return (torch.arange(30).view(5, 3, 2) % 4 == 0).to(torch.uint8)
+
+
+def test_guided_assignment_against_a_loop(case, groups):
+    maps, labels, _ = case
+    assert losses.guided_assignment(maps, labels, groups).item() == pytest.approx(
+        slow_guided(maps, labels, groups), abs=1e-12)
+    one = torch.zeros_like(groups)  # the other vector has no patch at all
+    assert losses.guided_assignment(maps, labels, one).item() == pytest.approx(
+        slow_guided(maps, labels, one), abs=1e-12)
+
+
+def test_guided_assignment_does_not_depend_on_the_number_of_patches(case, groups):
+    maps, labels, _ = case
+    once = losses.guided_assignment(maps, labels, groups)
+    cells = losses.guided_assignment(torch.cat([maps, maps], dim=3), labels, torch.cat([groups, groups], dim=1))
+    pictures = losses.guided_assignment(torch.cat([maps] * 3), labels.repeat(3), torch.cat([groups] * 3))
+    torch.testing.assert_close(torch.stack([cells, pictures]), torch.stack([once, once]), rtol=1e-12, atol=0)
+
+
+def test_guided_assignment_falls_as_patches_turn_to_their_vector(case, groups):
+    maps, labels, _ = case
+    maps = maps.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: losses.guided_assignment(m, labels, groups), maps)
+    losses.guided_assignment(maps, labels, groups).backward()
+    assert torch.isfinite(maps.grad).all()
+    for i, c, j, y, x in np.ndindex(maps.shape):
+        slope = maps.grad[i, c, j, y, x]
+        assert (slope == 0) if c != labels[i] else (slope < 0) == (j == groups[i, y, x])
+
+
+def test_guided_assignment_of_a_sure_network_is_zero_and_finite(groups):
+    maps = torch.full((5, 3, 2, 3, 2), -1.0)
+    for i, y, x in np.ndindex(groups.shape):
+        maps[i, 1, int(groups[i, y, x]), y, x] = 1
+    maps.requires_grad_()
+    loss = losses.guided_assignment(maps, torch.ones(5, dtype=torch.long), groups)
+    loss.backward()
+    assert loss.item() < 1e-6 and torch.isfinite(maps.grad).all()
+
+
+def test_terms_of_parts_are_the_papers_and_the_guide(case, groups):
+    maps, labels, unit = case
+    call = lambda *more: losses.loss_terms(torch.zeros(5, 3).double(), maps, labels, torch.as_tensor(unit), *more)
+    paper, parts = call("paper"), call("parts", groups)
+    assert set(parts) - set(paper) == {"guide"} and all(parts[name] == value for name, value in paper.items())
+    assert parts["guide"] == losses.guided_assignment(maps, labels, groups)
+
+
 @pytest.mark.parametrize("loss", [losses.orthogonality, losses.subspace_separation])
 def test_gradients_of_basis_losses_by_finite_differences(loss):
     basis = torch.randn(3, 2, 4, dtype=torch.double, generator=torch.Generator().manual_seed(0), requires_grad=True)

@@ -7,7 +7,7 @@ from helpers import tiny_backbone, tiny_model
 
 from asxai import losses
 from asxai.backbones import BACKBONES, WeightsError, _load_in_order, load_backbone
-from asxai.model import ProtoCNN
+from asxai.model import ProtoCNN, summary
 
 
 @pytest.fixture
@@ -55,12 +55,13 @@ def test_fixed_part_and_gradients_follow_trainable(trainable, fixed, grid, pictu
 @pytest.mark.parametrize("objective", losses.OBJECTIVES)
 def test_gradient_of_the_whole_objective_by_finite_differences(objective, pictures, monkeypatch):
     model, labels = tiny_model(trainable="all").double(), torch.tensor([0, 2])
+    groups = torch.arange(32).view(2, 4, 4) % 3 // 2  # of two vectors; what "parts" needs
     # the balanced assignment is a target without gradient: hold it fixed while parameters move
     monkeypatch.setattr(losses, "sinkhorn", lambda scores: torch.linspace(0, 1, scores.numel()).view_as(scores))
 
     def total():
         out = model(pictures)
-        return sum(losses.loss_terms(out.logits, out.maps, labels, model.basis, objective).values())
+        return sum(losses.loss_terms(out.logits, out.maps, labels, model.basis, objective, groups).values())
 
     total().backward()
     for parameter in (model.basis_vectors, model.add_on[0].weight, model.backbone.stages[0][0].weight):
@@ -98,6 +99,62 @@ def test_every_backbone_gives_a_map_and_can_be_cut_anywhere(name):
     assert backbone.fingerprint() != load_backbone(name, "random", seed=4).fingerprint()
 
 
+@pytest.fixture(scope="module")
+def joined():
+    return load_backbone(weights="random", last_stage="block2+block4+block6", seed=3)
+
+
+def test_joined_stages_are_the_maps_of_each_at_the_finest_grid(joined):
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    alone = [load_backbone(weights="random", last_stage=f"block{i}", seed=3) for i in (2, 4, 6)]
+    with torch.inference_mode():
+        maps, found = [backbone(pictures) for backbone in alone], joined(pictures)
+    widths, sides = zip(*((m.shape[1], m.shape[2]) for m in maps))
+    assert sides == (16, 4, 2) and found.shape == (2, sum(widths), 16, 16)
+    parts = found.split(widths, dim=1)
+    assert torch.equal(parts[0], maps[0])
+    for part, own in zip(parts[1:], maps[1:]):  # bilinear, written out: the middle of a fine cell in the coarse grid
+        side, expected = own.shape[2], torch.zeros_like(part)
+        for y, x in np.ndindex(16, 16):
+            at = [min(max((p + 0.5) * side / 16 - 0.5, 0), side - 1) for p in (y, x)]
+            (y0, x0), (fy, fx) = [int(a) for a in at], [a - int(a) for a in at]
+            y1, x1 = min(y0 + 1, side - 1), min(x0 + 1, side - 1)
+            expected[:, :, y, x] = ((1 - fy) * ((1 - fx) * own[:, :, y0, x0] + fx * own[:, :, y0, x1])
+                                    + fy * ((1 - fx) * own[:, :, y1, x0] + fx * own[:, :, y1, x1]))
+        torch.testing.assert_close(part, expected)
+
+
+def test_joined_stages_resume_up_to_the_first_of_them_and_not_behind(joined):
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    first, stages = joined.stage_names.index("block2"), len(joined.stages)
+    with torch.inference_mode():
+        whole = joined(pictures)
+        for cut in [*range(first + 2), stages]:  # at first + 1 the start is the very map that is joined
+            start = joined(pictures, stop=cut) if cut else pictures
+            assert torch.equal(joined(start, start=cut), whole)
+        for cut in range(first + 2, stages):
+            with pytest.raises(ValueError, match=rf"start={cut} lies behind block2.*fewer joined stages"):
+                joined(joined(pictures, stop=cut), start=cut)
+
+
+def test_fingerprint_tells_joined_stages_from_the_last_one_alone(joined):
+    names = ("block2+block4+block6", "block4+block6", "block6")
+    prints = [load_backbone(weights="random", last_stage=name, seed=3).fingerprint() for name in names]
+    assert len(set(prints)) == 3 and prints[0] == joined.fingerprint()
+
+
+@pytest.mark.parametrize("trainable, channels", [("head", 304), ("last", 112), ("all", 3)])
+def test_a_model_on_joined_stages(trainable, channels):
+    """The default backbone; training its last stage starts at the very stage that is joined to it."""
+    model = ProtoCNN(load_backbone(weights="random"), 2, 2, 4, trainable)
+    pictures = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    features = model.features(pictures)
+    assert features.shape[1] == channels and model.feature_mean.shape[1] == 304
+    torch.testing.assert_close(model.backbone_map(features), model.backbone(pictures))
+    rows = {row["step"]: row for row in summary(model, 64)}
+    assert rows["joined with block5"]["shape"] == (304, 4, 4) and rows["backbone, block6"]["shape"] == (192, 2, 2)
+
+
 def test_backbone_treats_uint8_and_float_alike_and_keeps_batch_statistics():
     backbone = load_backbone("resnet18", "random")
     pictures = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -125,6 +182,10 @@ def test_packaged_weights_know_what_they_see():
     (lambda: load_backbone("vgg99"), ["backbone='vgg99'", "vgg19"]),
     (lambda: load_backbone("vgg19", weights="mine.pth"), ["weights='mine.pth'", "random"]),
     (lambda: load_backbone(last_stage="top"), ["last_stage='top'", "block6"]),
+    (lambda: load_backbone(last_stage="top+block6"), ["last_stage='top+block6'", "block6"]),
+    (lambda: load_backbone(last_stage="block5+"), ["last_stage='block5+'", "unknown"]),
+    (lambda: load_backbone(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order stem"]),
+    (lambda: load_backbone(last_stage="block5+block5"), ["last_stage='block5+block5'", "once"]),
     (lambda: tiny_backbone()(torch.zeros(1, 3, 20, 20)), ["(20, 20)", "64"]),
     (lambda: tiny_backbone()(torch.zeros(3, 64, 64)), ["(picture, 3, height, width)", "(3, 64, 64)"]),
     (lambda: ProtoCNN(tiny_backbone(), classes=1), ["classes=1", "2"]),

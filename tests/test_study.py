@@ -17,12 +17,13 @@ from PIL import Image
 import asxai
 from asxai.backbones import WeightsError
 from asxai.config import PAPER, Config
+from asxai.discovery import Objectness
 from asxai.features import split_features
 from asxai.pictures import DataError, to_batch
-from asxai.study import build_model
+from asxai.study import _patch_groups, _training_features, build_model
 
-QUICK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, channels=8, warm_up_epochs=1,
-             joint_epochs=2, cycles=1, batch_size=8, views=2)
+QUICK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8,
+             warm_up_epochs=1, joint_epochs=2, cycles=1, batch_size=8, views=2)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,8 @@ def test_class_names_that_look_like_numbers_or_nothing(tmp_path):
 
 def test_predictions_of_a_split_are_those_of_its_pictures(study):
     one, other = study.predict_split(study.data.test), study.predict(list(study.data.test.paths))
-    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+    # features are kept with three digits; the pictures themselves go through in float32
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-3)
 
 
 def test_distinct_patches_counts_vectors_that_share_none(study):
@@ -120,7 +122,9 @@ def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypat
     model = build_model(Config.of(pictures, **QUICK), 2)
     first = split_features(model, data.train, 64, views=2, folder=tmp_path)
     assert first.shape[:2] == (2, 12) and not torch.equal(first[0], first[1])
-    torch.testing.assert_close(first[0], model.features(to_batch(data.train.paths, 64)))
+    exact = model.features(to_batch(data.train.paths, 64))
+    assert first.dtype == torch.float16 and torch.equal(first[0], exact.half())
+    torch.testing.assert_close(model.backbone_map(first[0]), exact, rtol=1e-3, atol=1e-6)  # back to float32
     stamp = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
@@ -209,7 +213,13 @@ def test_pictures_that_changed_since_training_are_noticed(tmp_path):
     (dict(cycles=True), ["cycles=True", "int"]),
     (dict(size=32), ["size=32", "64"]),
     (dict(backbone="alexnet"), ["backbone='alexnet'", "vgg19"]),
-    (dict(objective="best"), ["objective='best'", "balanced"]),
+    (dict(objective="best"), ["objective='best'", "balanced", "parts"]),
+    (dict(objective="parts", trainable="all"), ["objective='parts'", "trainable='all'", "'balanced'"]),
+    (dict(basis_per_class=4, scene_vectors=4), ["scene_vectors=4", "basis_per_class=4"]),
+    (dict(labels="random"), ["labels='random'", "true, shuffled"]),
+    (dict(scene_vectors=-1), ["scene_vectors=-1"]),
+    (dict(patches=-1), ["patches=-1"]),
+    (dict(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order"]),
     (dict(trainable="none"), ["trainable='none'", "head"]),
     (dict(weights="file.pth"), ["weights='file.pth'"]),
     (dict(basis_per_class=200), ["basis_per_class=200", "channels=128", "orthogonality=0"]),
@@ -227,6 +237,44 @@ def test_impossible_parameters_are_named_before_any_work(parameters, words, pict
     with pytest.raises((TypeError, ValueError)) as error:
         asxai.Study.train(pictures, **parameters)
     assert all(word in str(error.value) for word in words)
+
+
+def test_defaults_are_joined_stages_and_groups_of_patches():
+    """What the README says of a plain call."""
+    default = Config.of("x")
+    assert (default.size, default.objective, default.views, default.joint_epochs) == (336, "parts", 2, 4)
+    assert (default.cycles, default.patches, default.scene_vectors) == (2, 128, 2)
+    backbone = build_model(default, 2).backbone
+    assert backbone.joined == ("block5",) and backbone.stage_names[-1] == "block6"
+    assert Config.of("x", **PAPER).objective == "paper"
+
+
+@pytest.mark.parametrize("vectors, scenes", [(4, 2), (3, 0), (1, 2)])
+def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scenes):
+    """Objects first, then the scene; without scene vectors the scene joins the last one."""
+    config = Config.of(pictures, **QUICK | dict(basis_per_class=vectors, scene_vectors=scenes, last_stage="layer2"))
+    data, model = asxai.load_data_set(pictures), build_model(config, 2)
+    features, labels = split_features(model, data.train, 64, 2), torch.from_numpy(data.train.labels)
+    groups = _patch_groups(config, model, features, labels)
+    assert groups.shape == (2, 12, 8, 8) and groups.max() == vectors - 1
+    objects = Objectness(model.backbone_map(features[0]))(features[0])
+    if vectors > 1:
+        last = (groups[0] >= vectors - max(scenes, 1)) | objects
+        assert last.all() and not (objects & (groups[0] >= vectors - scenes)).any()
+    assert _patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels) is None
+
+
+def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):
+    data, config = asxai.load_data_set(pictures), Config.of(pictures, **QUICK | {"labels": "shuffled"})
+    model = build_model(config, 2)
+    shuffled, again = (_training_features(model, data, config) for _ in range(2))
+    true = _training_features(model, data, dataclasses.replace(config, labels="true"))
+    for (features, labels), (same, repeated), (own, real) in zip(shuffled, again, true):
+        assert torch.equal(features, own) and torch.equal(labels, repeated)
+        assert torch.equal(labels.sort().values, real)
+    assert torch.equal(true[0][1], torch.from_numpy(data.train.labels)) and not torch.equal(shuffled[0][1], true[0][1])
+    other = _training_features(model, data, dataclasses.replace(config, seed=1))
+    assert not torch.equal(other[0][1], shuffled[0][1])
 
 
 def test_the_papers_settings_are_valid_and_more_vectors_than_channels_need_no_orthogonality():

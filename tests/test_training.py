@@ -11,13 +11,22 @@ from asxai.config import Config
 
 def config(**parameters):
     small = dict(warm_up_epochs=1, joint_epochs=2, cycles=2, batch_size=8, basis_per_class=2, channels=6, views=2,
-                 learning_rate=1e-2)
+                 learning_rate=1e-2, scene_vectors=1)
     return Config.of("nowhere", **small | parameters)
 
 
 def trainer(tmp_path, **parameters):
-    return training.Trainer(tiny_model(), config(**parameters), tiny_features(), tiny_features(12, views=1, seed=1),
-                            tmp_path / "checkpoint.safetensors")
+    settings, (features, labels) = config(**parameters), tiny_features()
+    groups = tiny_groups(features) if settings.objective == "parts" else None
+    return training.Trainer(tiny_model(), settings, (features, labels), tiny_features(12, views=1, seed=1),
+                            tmp_path / "checkpoint.safetensors", groups=groups)
+
+
+def tiny_groups(features):
+    """Vector 0 is meant for the bright middle of each picture, vector 1 for the rest, the scene."""
+    groups = torch.ones(*features.shape[:2], *features.shape[3:], dtype=torch.uint8)
+    groups[:, :, 1:3, 1:3] = 0
+    return groups
 
 
 def state(model):
@@ -78,17 +87,29 @@ def test_last_layer_reaches_the_optimum_of_a_convex_problem():
             assert objective(other).item() >= best - 1e-7
 
 
-def test_training_learns_and_logs_every_step(tmp_path):
-    run = trainer(tmp_path, joint_epochs=6, learning_rate=0.03)
+@pytest.mark.parametrize("objective, term, patches", [("balanced", "balance", 128), ("parts", "guide", 10)])
+def test_training_learns_and_logs_every_step(tmp_path, objective, term, patches):
+    run = trainer(tmp_path, joint_epochs=6, learning_rate=0.03, objective=objective, patches=patches)
     log = run.run()
     assert [(row["cycle"], row["stage"]) for row in log][:9] == [(0, "warm-up")] + [(0, "joint")] * 6 + [
         (0, "replacement"), (0, "last layer")]
     best = next(row for row in log if row["cycle"] == run.best["cycle"] and row["stage"] == "last layer")
     assert log[5]["total"] < log[1]["total"] and best["validation_accuracy"] > 0.7  # chance is one in three
-    assert {"cross_entropy", "aggregation", "separation", "orthogonality", "subspace", "balance", "validation_accuracy",
+    assert {"cross_entropy", "aggregation", "separation", "orthogonality", "subspace", term, "validation_accuracy",
             "within_class_cosine", "effective_rank"} <= log[1].keys()
     assert log[6]["within_class_cosine"] < log[0]["within_class_cosine"]
     assert run.basis_before.shape == (3, 2, 6)
+
+
+def test_the_guide_teaches_each_vector_its_patches(tmp_path):
+    """Groups of patches that look alike need the guide: which vector wins a patch then is what the groups say."""
+    run = trainer(tmp_path, joint_epochs=12, cycles=1, learning_rate=0.03, objective="parts")
+    run.run()
+    assert run.log[12]["guide"] < 0.7 * run.log[0]["guide"]
+    with torch.inference_mode():
+        maps = run.model(run.features[0]).maps[torch.arange(30), run.labels]
+    agree = (maps.argmax(1) == run.groups[0]).float()
+    assert agree[:, 1:3, 1:3].mean() > 0.8 and agree.mean() > 0.8
 
 
 def test_the_best_cycle_is_kept(tmp_path):
@@ -101,7 +122,7 @@ def test_the_best_cycle_is_kept(tmp_path):
     assert len(losses) == min(3, run.best["cycle"] + 2)  # one cycle without a gain ends training
 
 
-@pytest.mark.parametrize("objective", ["paper", "balanced"])
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
 def test_same_seed_same_weights_other_seed_others(tmp_path, objective):
     runs = [trainer(tmp_path / str(i), objective=objective, seed=seed) for i, seed in enumerate((0, 0, 1))]
     for run in runs:
@@ -110,9 +131,9 @@ def test_same_seed_same_weights_other_seed_others(tmp_path, objective):
     assert not torch.equal(runs[0].model.basis_vectors, runs[2].model.basis_vectors)
 
 
-@pytest.mark.parametrize("objective", ["paper", "balanced"])
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
 def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
-    """lambda 1, 1e-7, 0.08, 0.8 and 0.5 for balance, with the signs by effect; noise of 0.01 on the vectors."""
+    """lambda 1, 1e-7, 0.08, 0.8, 0.5 for balance, 1 for the guide, signs by effect; noise of 0.01 on the vectors."""
     run = trainer(tmp_path, objective=objective)
     run.optimiser = run._new_optimiser("joint")
     features, labels = run.features[0, :8], run.labels[:8]
@@ -124,7 +145,11 @@ def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
                 + 1e-7 * losses.subspace_separation(basis))
     if objective == "balanced":
         expected += 0.5 * losses.balanced_assignment(out.maps, labels)
-    total = run._update(features, labels, torch.Generator().manual_seed(3))["total"]
+    groups = None
+    if objective == "parts":
+        groups = run.groups[0, :8]
+        expected += losses.guided_assignment(out.maps, labels, groups)
+    total = run._update(features, labels, groups, torch.Generator().manual_seed(3))["total"]
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     without = run.model(features).maps
     assert (out.maps - without).abs().mean() > 1e-4
@@ -132,13 +157,56 @@ def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
 
 def test_an_epoch_shows_every_picture_in_every_view(tmp_path, monkeypatch):
     run, seen = trainer(tmp_path), []
-    monkeypatch.setattr(run, "_update", lambda features, labels, generator: seen.append((features, labels)) or {})
+    monkeypatch.setattr(run, "_update", lambda features, labels, *_: seen.append((features, labels)) or {})
     run._epoch(torch.Generator().manual_seed(0))
     features, labels = torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen])
     both = run.features.flatten(0, 1)
     order = [(both == f).flatten(1).all(dim=1).nonzero().item() for f in features]
     assert sorted(order) == list(range(60)) and order != list(range(60))
     assert torch.equal(labels, run.labels.repeat(2)[order])
+
+
+def test_a_step_looks_at_some_cells_the_same_in_each_picture_and_in_its_groups(tmp_path, monkeypatch):
+    run, seen = trainer(tmp_path, patches=5), []
+    views, pictures = run.features.shape[:2]
+    which = torch.arange(views * pictures).view(views, pictures, 1, 1)
+    cell = torch.arange(16).view(1, 1, 4, 4).expand(views, pictures, -1, -1)
+    run.features = torch.stack([which.expand_as(cell), cell], dim=2).float()  # a feature says where it is from
+    run.groups = ((7 * which + cell) % 11).to(torch.uint8)
+    monkeypatch.setattr(run, "_update", lambda *arguments: seen.append(arguments[:3]) or {})
+    run._epoch(torch.Generator().manual_seed(0))
+    cells = []
+    for features, labels, groups in seen:
+        assert features.shape == (len(labels), 2, 1, 5) and groups.shape == (len(labels), 1, 5)
+        source, at = features[:, 0, 0].long(), features[:, 1, 0].long()
+        assert (at == at[0]).all() and len(at[0].unique()) == 5  # the same cells in all pictures, none twice
+        assert torch.equal(groups[:, 0], ((7 * source + at) % 11).to(torch.uint8))
+        assert torch.equal(labels, run.labels[source[:, 0] % pictures])
+        cells.append(frozenset(at[0].tolist()))
+    assert len(set(cells)) > 1 and len(frozenset.union(*cells)) > 5  # other cells in another step
+    assert sorted(s for f, _, _ in seen for s in f[:, 0, 0, 0].tolist()) == list(range(60))
+
+
+@pytest.mark.parametrize("trainable, patches", [("head", 0), ("head", 16), ("head", 128), ("last", 5)])
+def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainable, patches, monkeypatch):
+    """Zero means all; a grid may have fewer; and where the backbone is trained cells depend on their neighbours."""
+    features, labels = tiny_features()
+    model = tiny_model(trainable=trainable)
+    groups = tiny_groups(features)
+    if trainable == "last":
+        features = torch.randn(2, 30, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    run = training.Trainer(model, config(patches=patches, trainable=trainable), (features, labels), (features, labels),
+                           tmp_path / "checkpoint", groups=groups)
+    seen, update = [], run._update
+
+    def spy(features, labels, groups, generator):
+        seen.append((features.shape[2:], groups.shape[1:]))
+        return update(features, labels, groups, generator)
+
+    monkeypatch.setattr(run, "_update", spy)
+    run.optimiser = run._new_optimiser("joint")
+    run._epoch(torch.Generator().manual_seed(0))
+    assert set(seen) == {(features.shape[3:], (4, 4))}
 
 
 def test_standardised_features_have_mean_zero_and_deviation_one():
@@ -167,9 +235,11 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("saves", range(1, 10))
 def test_resuming_after_any_step_equals_an_uninterrupted_run(tmp_path, saves, monkeypatch):
-    whole = trainer(tmp_path / "whole")
+    """With the objective "parts", groups of patches, and random cells in each step."""
+    parameters = dict(objective="parts", patches=7)
+    whole = trainer(tmp_path / "whole", **parameters)
     whole.run()
-    broken = trainer(tmp_path / "broken")
+    broken = trainer(tmp_path / "broken", **parameters)
     save, done = broken._save, []
 
     def save_then_die():
@@ -181,7 +251,7 @@ def test_resuming_after_any_step_equals_an_uninterrupted_run(tmp_path, saves, mo
     monkeypatch.setattr(broken, "_save", save_then_die)
     with pytest.raises(Killed):
         broken.run()
-    resumed = trainer(tmp_path / "broken")  # a fresh model and optimiser: only the file carries over
+    resumed = trainer(tmp_path / "broken", **parameters)  # a fresh model and optimiser: only the file carries over
     resumed.run()
     assert_same(state(resumed.model), state(whole.model))
     assert resumed.log == whole.log and resumed.prototypes == whole.prototypes
@@ -200,8 +270,9 @@ def test_training_the_whole_network_augments_anew_each_epoch(tmp_path, monkeypat
     pictures, labels = torch.randint(0, 256, (1, 12, 3, 64, 64), dtype=torch.uint8, generator=g), torch.arange(12) % 3
     runs = []
     for name in ("a", "b"):
-        run = training.Trainer(tiny_model(trainable="all"), config(cycles=1, batch_size=6), (pictures, labels),
-                               (pictures, labels), tmp_path / name)
+        settings = config(cycles=1, batch_size=6, trainable="all", objective="balanced")
+        run = training.Trainer(tiny_model(trainable="all"), settings, (pictures, labels), (pictures, labels),
+                               tmp_path / name)
         run.run()
         runs.append(run)
     assert_same(state(runs[0].model), state(runs[1].model))
