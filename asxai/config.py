@@ -21,7 +21,7 @@ class Config:
     data_set: str  # a registered name, or a folder of pictures per class
     seed: int = 0  # of weights, order and noise; splits and cached augmented views do not depend on it
 
-    labels: str = "true"  # or "shuffled" among training and validation pictures: a control that must find nothing
+    labels: str = "true"  # or "shuffled" among training and validation pictures: a control
     size: int = 336  # pixels, side of what the network sees; the paper has 224, a third fewer cells a side
     backbone: str = "efficientnet-lite0"  # see asxai.backbones.BACKBONES
     weights: str = "pretrained"  # or "random"
@@ -42,7 +42,7 @@ class Config:
 
     views: int = 2  # of each training picture in an epoch: itself and views - 1 augmented ones; all augmented for "all"
     warm_up_epochs: int = 1  # N_1, added layers only; with 2 views the paper's 2 epochs
-    joint_epochs: int = 4  # N_2; with 2 views the paper's 10
+    joint_epochs: int = 4  # N_2; with 2 views 8 passes a cycle; the paper has 10
     cycles: int = 2  # at most so many rounds of the three stages; fewer when the validation loss stops falling
     batch_size: int = 32
     patches: int = 128  # random cells of the grid that a step looks at (fixed backbones only); 0 for all

@@ -122,9 +122,9 @@ def measure(study, concepts, split=None):
     """All measures of a study: `measure`, `value`, and `low` and `high`, a 95 % bootstrap interval over pictures.
 
     split: by default the test pictures. The measures are those of `asxai.agreement`: NMI and ARI of concepts and
-    parts, purity, consistency and stability of the foreground vectors, mean over parts of the best IoU; and accuracy
-    and the mean |cosine| inside a class, after and before replacement, which have no interval over pictures. Without
-    part masks only these last three are left.
+    parts, purity, consistency and stability of the foreground vectors, mean over parts of the best IoU; accuracy; and
+    the mean |cosine| inside a class, after and before replacement, which has no interval over pictures. Without part
+    masks only the last three are left.
     """
     split = split or study.data.test
     labels, rows = split.labels, []
