@@ -5,7 +5,10 @@ for. The guess uses pictures and class labels only, in three steps.
 
 1. Objects against scenes. The first principal component of all patches of all classes is the difference between what
    a network trained on objects attends to and what it does not (seen for transformers by Oquab et al., DINOv2, 2023);
-   the border of the pictures says which of its ends is the scene. Along it patches fall into scene, rim and object.
+   the border of the pictures says which of its ends is the scene. It smears, for a patch beside an object has the
+   object in its field of view. Colours do not: in each picture they are sorted by what its clearest object and scene
+   patches look like (the idea of GrabCut: Rother et al., ACM TOG 2004), which errs from picture to picture, and a linear
+   discriminant of the features, fitted on these guesses in all pictures, keeps what they have in common.
 2. Groups. Within a picture, what an animal's fur or a petal's colour has in common is subtracted (the mean over its
    object patches), for it varies between pictures more than parts differ within one. Then Gaussian mixtures with one
    covariance for all components: k-means would cut along the directions in which every part varies; the shared
@@ -24,25 +27,35 @@ import torch.nn.functional as F
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.cluster import kmeans_plusplus
 
+from .features import BATCH
+from .pictures import to_batch
+
 MIXTURES = ((8, 30), (9, 50), (10, 50), (11, 30), (12, 70), (14, 50), (16, 70))  # components, principal components
 PATCHES, LINKED = 2000, 1500  # sampled per class for a mixture, and for the consensus
+SAMPLE, PATCHES_SEEN = 400, 20000  # pictures and patches that tell objects from scenes
+CLEAREST = 0.1, 0.4  # share of a picture's patches that are surely object, and surely scene, for its colours
 
 
 class Objectness:
     """Which patches show objects, from the features `(picture, channel, height, width)` of training pictures.
 
-    Three-means splits the patches along their first principal component; those of the last third are object. In
-    [scene .. object] the sign is such that the outermost ring of the grids is more scene than the rest.
+    pictures: the same pictures for `asxai.pictures.read_picture`, for their colours; without them the first principal
+    component has to do. At most `SAMPLE` pictures are looked at, drawn by `seed`.
+    Along the first component, and along the discriminant, patches fall into scene, rim and object by three-means; those
+    nearest to the last are object. The sign is such that the outermost ring of the grids is more scene than the rest.
     """
 
-    def __init__(self, features, seed=0):
+    def __init__(self, features, pictures=None, seed=0):
+        if pictures is not None and len(pictures) != len(features):
+            raise ValueError(f"pictures holds {len(pictures)}, features {len(features)}; give one for each")
         rng = np.random.default_rng([seed, 10])
-        sample = features[np.sort(rng.permutation(len(features))[:400])].float()
+        chosen = np.sort(rng.permutation(len(features))[:SAMPLE])
+        sample = features[chosen].float()
         self.mean = sample.mean(dim=(0, 2, 3), keepdim=True)
         self.std = sample.std(dim=(0, 2, 3), keepdim=True) + 1e-6
         x = self.unit(sample)
         patches = _patches(x)
-        patches = patches[rng.permutation(len(patches))[:20000]].double()
+        patches = patches[rng.permutation(len(patches))[:PATCHES_SEEN]].double()
         self.centre = patches.mean(0).float()
         _, directions = torch.linalg.eigh(torch.cov(patches.T))
         self.direction = directions[:, -1].float()
@@ -51,19 +64,29 @@ class Objectness:
         ring[1:-1, 1:-1] = False
         if score[:, ring].mean() > score.mean():
             self.direction, score = -self.direction, -score
-        values = score.flatten()[:: max(1, score.numel() // 20000)].double()
-        means = values.quantile(torch.tensor([1, 3, 5], dtype=values.dtype) / 6)
-        for _ in range(100):
-            nearest = (values[:, None] - means).abs().argmin(1)
-            means = torch.stack([values[nearest == i].mean() if (nearest == i).any() else means[i] for i in range(3)])
-        self.threshold = float((means[1] + means[2]) / 2)
+        self.threshold = _upper_threshold(score)
+        if pictures is not None:
+            colours = _cell_colours([pictures[i] for i in chosen], x.shape[2:])
+            self._sharpen(x, score, _guess_by_colour(colours, score), rng)
+
+    def _sharpen(self, x, score, guess, rng):
+        """Fit the discriminant on what the colours are sure of; an object must also be one by the first component."""
+        is_object, is_scene = (guess > 1) & (score > self.threshold), guess < -1
+        patches, sets = _patches(x), []
+        for mask in (is_object, is_scene):
+            members = mask.flatten().nonzero().flatten().numpy()
+            sets.append(patches[rng.permutation(members)[:PATCHES_SEEN]].double()[None])
+        if min(found.shape[1] for found in sets) > x.shape[1]:  # else colours tell nothing here
+            weight, _ = _discriminant(*sets, *(found.new_ones(found.shape[:2]) for found in sets), ridge=1e-3)
+            self.direction = weight[0].float()
+            self.threshold = _upper_threshold(self.score(x))
 
     def unit(self, features):
         """Standardised features at length one, `(picture, channel, height, width)`: bright patches do not weigh more."""
         return F.normalize((features.float() - self.mean) / self.std, dim=1)
 
     def score(self, x):
-        """First principal component of `unit(features)`, `(picture, height, width)`."""
+        """How much of an object, by `unit(features)`: the higher the surer, `(picture, height, width)`."""
         return ((x - self.centre[:, None, None]) * self.direction[:, None, None]).sum(1)
 
     def of(self, x):
@@ -79,18 +102,19 @@ class Objectness:
 class PartGroups:
     """Groups of patches per class, found on training features; see the module's docstring.
 
-    features: `(picture, channel, height, width)`, at least the training pictures' view without augmentation.
+    features: `(picture, channel, height, width)`, of the training pictures as they are, without augmentation.
+    pictures: the same pictures, or None, as `Objectness` takes them.
     labels: `(picture,)`. groups: object groups per class. scenes: groups that the scene patches of a class are split
     into. seed: of the samples and starts. Raises ValueError for fewer than one group.
     """
 
-    def __init__(self, features, labels, groups, scenes=1, seed=0):
+    def __init__(self, features, labels, groups, scenes=1, seed=0, pictures=None):
         for name, value in (("groups", groups), ("scenes", scenes)):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         self.groups, self.scenes = groups, scenes
         rng = np.random.default_rng([seed, 20])
-        self.objects = Objectness(features, seed)
+        self.objects = Objectness(features, pictures, seed)
         self.classes = [self._fit_class(features[labels == label], rng) for label in range(int(labels.max()) + 1)]
 
     @torch.inference_mode()
@@ -135,6 +159,63 @@ class PartGroups:
         votes = _votes(centred, found["mixtures"])
         groups = found["groups"]
         return F.conv2d(votes, 2 * groups[:, :, None, None], -groups.square().sum(1))
+
+
+# --- objects against scenes ---
+
+
+def _upper_threshold(score):
+    """Halfway between the upper two of three means."""
+    values = score.flatten()[:: max(1, score.numel() // PATCHES_SEEN)].double()
+    means = values.quantile(torch.tensor([1, 3, 5], dtype=values.dtype) / 6)
+    for _ in range(100):
+        nearest = (values[:, None] - means).abs().argmin(1)
+        means = torch.stack([values[nearest == i].mean() if (nearest == i).any() else means[i] for i in range(3)])
+    return float((means[1] + means[2]) / 2)
+
+
+def _cell_colours(pictures, grid, pixels=8):
+    """Mean and standard deviation of red, green and blue in every cell, `(picture, 6, height, width)` in [0, 1]."""
+    found = []
+    for start in range(0, len(pictures), BATCH):
+        batch = to_batch(pictures[start:start + BATCH], max(grid) * pixels).float() / 255
+        mean, square = (F.adaptive_avg_pool2d(values, tuple(grid)) for values in (batch, batch.square()))
+        found.append(torch.cat([mean, (square - mean.square()).clamp(min=0).sqrt()], 1))
+    return torch.cat(found)
+
+
+def _guess_by_colour(colours, score):
+    """Log odds of object by colour alone, `(picture, height, width)`; each picture has a discriminant of its own."""
+    red, green, blue = colours[:, :3].double().unbind(1)
+    quadratic = torch.stack([red * red, green * green, blue * blue, red * green, red * blue, green * blue], 1)
+    x = torch.cat([colours.double(), quadratic], 1).flatten(2).mT  # (picture, patch, colour)
+    score = score.flatten(1).double()
+    is_object = score > score.quantile(1 - CLEAREST[0], dim=1, keepdim=True)
+    is_scene = score < score.quantile(CLEAREST[1], dim=1, keepdim=True)
+    weight, bias = _discriminant(x, x, is_object.double(), is_scene.double(), ridge=1e-2)
+    return ((x @ weight[:, :, None])[..., 0] + bias[:, None]).view(len(x), *colours.shape[2:])
+
+
+def _discriminant(first, second, first_weights, second_weights, ridge):
+    """Linear discriminants between weighted sets, `(set, patch, channel)` with `(set, patch)`: equal priors, shrunk.
+
+    Returns `(weight, bias)`, `(set, channel)` and `(set,)`; the log odds of the first are weight @ x + bias. `ridge`
+    is the share of the mean variance that stands in for so much of the covariance (Ledoit & Wolf's form).
+    """
+    means, scatter, total = [], 0, 0
+    for x, weights in ((first, first_weights), (second, second_weights)):
+        size = weights.sum(1).clamp(min=1e-12)
+        mean = (x * weights[..., None]).sum(1) / size[:, None]
+        off = (x - mean[:, None]) * weights[..., None].sqrt()
+        means, scatter, total = [*means, mean], scatter + off.mT @ off, total + size
+    covariance = scatter / total[:, None, None]
+    eye = torch.eye(covariance.shape[1], dtype=covariance.dtype)
+    variance = covariance.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)[:, None, None]
+    weight = torch.linalg.solve((1 - ridge) * covariance + ridge * variance * eye, means[0] - means[1])
+    return weight, -(weight * (means[0] + means[1])).sum(1) / 2
+
+
+# --- groups ---
 
 
 def _nearest(x, centres):

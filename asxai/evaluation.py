@@ -87,7 +87,7 @@ def study_concepts(study, **parameters) -> Concepts:
         with torch.inference_mode():
             features = torch.cat([study.model.backbone_map(b.to(device)).cpu() for b in features.split(BATCH)])
         concepts = find_concepts(own, data.train.labels, features, study.class_names,
-                                 objects=Objectness(features)(features), **parameters)
+                                 objects=Objectness(features, data.train.paths)(features), **parameters)
         if data.validation.parts is not None:
             parts = agreement.cell_parts(data.validation.part_masks(MASK_SIZE))
             winners = concepts.winners(own_class_maps(study, data.validation), data.validation.labels)

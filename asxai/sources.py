@@ -172,6 +172,23 @@ def _draw(folder: Path, job: _Job):
     _save_png(drawing.picture, folder / job.file)
 
 
+def redraw(data_set: str, path: Path, remove, fine: str | None = None) -> np.ndarray:
+    """The drawn picture of a file again, without the parts `remove`, uint8 (size, size, 3).
+
+    fine: its finer label, where the data set has such. Raises DataError for a data set that is not drawn, and
+    ValueError for unknown parts.
+    """
+    if data_set not in _menagerie_specs():
+        raise DataError(f"data_set={data_set!r} is not drawn; only drawn pictures can be had without a part")
+    import menagerie
+
+    size = read_picture(path).size[0]
+    job = _Job(data_set, path.parent.name, path.parent.parent.name, int(path.stem), fine, size)
+    if job.split == "train":
+        remove = {*remove, *menagerie.missing_parts(data_set, job.class_name, job.seed)}
+    return menagerie.render(data_set, job.class_name, job.seed, size=size, remove=remove, fine=fine).picture
+
+
 def _save_png(pixels: np.ndarray, path: Path):
     paths.write_atomically(path, lambda temporary: Image.fromarray(pixels).save(temporary, format="PNG"))
 

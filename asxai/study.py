@@ -98,7 +98,8 @@ class Study:
         model = build_model(config, len(data.class_names)).to(device)
         checkpoint = folder / "checkpoint.safetensors"
         train, validation = _training_features(model, data, config)
-        trainer = Trainer(model, config, train, validation, checkpoint, key, _patch_groups(config, model, *train))
+        groups = _patch_groups(config, model, *train, data.train.paths)
+        trainer = Trainer(model, config, train, validation, checkpoint, key, groups)
         trainer.run()
         test = split_features(model, data.test, config.size, desc="test features")
         scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
@@ -241,7 +242,7 @@ def _training_features(model, data, config):
 
 
 @torch.inference_mode()
-def _patch_groups(config, model, features, labels):
+def _patch_groups(config, model, features, labels, pictures):
     """The basis vector that every training patch is meant for, `(view, picture, height, width)`, or None.
 
     The groups come from the untouched backbone, found anew when a killed run is taken up: seconds, and the same again.
@@ -251,7 +252,8 @@ def _patch_groups(config, model, features, labels):
     device = model.feature_mean.device
     maps = [torch.cat([model.backbone_map(batch.to(device)).cpu() for batch in view.split(BATCH)]) for view in features]
     scenes = min(config.scene_vectors, config.basis_per_class - 1)
-    found = PartGroups(maps[0], labels, config.basis_per_class - scenes, max(scenes, 1), seed=config.seed)
+    groups = config.basis_per_class - scenes
+    found = PartGroups(maps[0], labels, groups, max(scenes, 1), seed=config.seed, pictures=pictures)
     groups = torch.stack([found.assign(view, labels) for view in maps])
     return groups.clamp(max=config.basis_per_class - 1)  # without scene vectors the scene joins the last group
 

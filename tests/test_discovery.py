@@ -121,6 +121,69 @@ def test_objectness_does_not_depend_on_scales_of_channels_batches_or_company(dat
     assert torch.isfinite(Objectness(dead).score(Objectness(dead).unit(dead))).all()
 
 
+def smeared(seed=0, count=30):
+    """Features whose strongest direction shows the object and a rim of two patches around it; a weaker one ends where
+    it does. With pictures, `(picture, 96, 96, 3)`, in which each object has a colour of its own on a scene of its own.
+    """
+    rng = np.random.default_rng(seed)
+    directions = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))[0]
+    row, column = np.mgrid[:GRID, :GRID]
+    features = rng.normal(0, 0.2, (count, GRID, GRID, CHANNELS))
+    inside = np.zeros((count, GRID, GRID), bool)
+    pictures = np.zeros((count, 8 * GRID, 8 * GRID, 3), np.uint8)
+    for i in range(count):
+        radius = np.hypot(row - rng.uniform(4, 7), column - rng.uniform(4, 7))
+        inside[i] = radius < 3
+        features[i] += 4 * np.clip(1.5 - radius / 5, -1, 1)[..., None] * directions[0]
+        features[i] += 0.8 * np.where(inside[i], 1, -1)[..., None] * directions[1]
+        own, scene = rng.uniform(20, 230, (2, 3))
+        cells = np.where(inside[i][..., None], own, scene).repeat(8, axis=0).repeat(8, axis=1)
+        pictures[i] = np.clip(cells + rng.normal(0, 12, cells.shape), 0, 255)
+    return torch.from_numpy(features).float().permute(0, 3, 1, 2).contiguous(), list(pictures), inside
+
+
+def overlap(objects, inside):
+    objects = objects.numpy()
+    return (objects & inside).sum() / (objects | inside).sum()
+
+
+def test_colours_take_the_rim_away_from_objects():
+    features, pictures, inside = smeared()
+    blurred, sharp = Objectness(features)(features), Objectness(features, pictures)(features)
+    assert overlap(blurred, inside) < 0.7 < 0.9 < overlap(sharp, inside)
+    other, _, elsewhere = smeared(seed=1)  # the same network's features need no colours any more
+    model = Objectness(features, pictures)
+    turned = torch.einsum("pchw,cd->pdhw", other, _turn(seed=1, to=0))
+    assert overlap(model(turned), elsewhere) > 0.9
+
+
+def _turn(seed, to):
+    """Takes the directions drawn by one seed of `smeared` to those of another."""
+    first, second = (np.linalg.qr(np.random.default_rng(s).normal(size=(CHANNELS, CHANNELS)))[0] for s in (seed, to))
+    return torch.from_numpy(first.T @ second).float()
+
+
+def test_colours_that_tell_nothing_change_nothing():
+    features, pictures, _ = smeared(count=6)
+    grey = [np.full_like(picture, 128) for picture in pictures]
+    assert torch.equal(Objectness(features, grey)(features), Objectness(features)(features))
+    with pytest.raises(ValueError, match="pictures holds 5, features 6"):
+        Objectness(features, pictures[:5])
+
+
+def test_a_discriminant_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 5)) @ rng.normal(size=(5, 5)), np.repeat([0, 1], [30, 60])
+    x[y == 1] += 1
+    covariance = sum((y == k).mean() * np.cov(x[y == k].T, bias=True) for k in (0, 1))
+    shrunk = 0.9 * covariance + 0.1 * np.trace(covariance) / 5 * np.eye(5)
+    expected = np.linalg.solve(shrunk, x[y == 1].mean(0) - x[y == 0].mean(0))
+    patches, weights = torch.from_numpy(x)[None], torch.from_numpy((y == 1).astype(float))[None]
+    weight, bias = discovery._discriminant(patches, patches, weights, 1 - weights, ridge=0.1)
+    np.testing.assert_allclose(weight[0], expected, rtol=1e-10)
+    np.testing.assert_allclose(bias[0], -expected @ (x[y == 1].mean(0) + x[y == 0].mean(0)) / 2, rtol=1e-10)
+
+
 def test_half_precision_features_give_nearly_the_same(data, found):
     features, labels, _ = data
     half = PartGroups(features.half(), labels, GROUPS, scenes=2)

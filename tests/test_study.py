@@ -255,13 +255,13 @@ def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scene
     config = Config.of(pictures, **QUICK | dict(basis_per_class=vectors, scene_vectors=scenes, last_stage="layer2"))
     data, model = asxai.load_data_set(pictures), build_model(config, 2)
     features, labels = split_features(model, data.train, 64, 2), torch.from_numpy(data.train.labels)
-    groups = _patch_groups(config, model, features, labels)
+    groups = _patch_groups(config, model, features, labels, data.train.paths)
     assert groups.shape == (2, 12, 8, 8) and groups.max() == vectors - 1
-    objects = Objectness(model.backbone_map(features[0]))(features[0])
+    objects = Objectness(model.backbone_map(features[0]), data.train.paths)(features[0])
     if vectors > 1:
         last = (groups[0] >= vectors - max(scenes, 1)) | objects
         assert last.all() and not (objects & (groups[0] >= vectors - scenes)).any()
-    assert _patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels) is None
+    assert _patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels, []) is None
 
 
 def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):
