@@ -85,7 +85,7 @@ def superpixel_regions(study, kinds):
     def regions(label, split):
         if label not in fitted:
             train = study.data.train
-            chosen = _spread(train.take(train.labels == label), 100)
+            chosen = spread_over(train.take(train.labels == label), 100)
             fitted[label] = Superpixels(int(kinds[label])).fit(to_batch(chosen.paths, study.config.size))
         masks = torch.as_tensor(fitted[label].masks(to_batch(split.paths, study.config.size)))
         return Region(tuple(f"superpixel {k + 1}" for k in range(masks.shape[1])), masks)
@@ -173,7 +173,7 @@ def common_traits(study, regions, pictures=60, measured=100, top=5, pool="max", 
     data, found = study.data, []
     for label, class_name in enumerate(study.class_names):
         train, test = (split.take(split.labels == label) for split in (data.train, data.test))
-        chosen, shown = _spread(train, pictures), _spread(test, measured)
+        chosen, shown = spread_over(train, pictures), spread_over(test, measured)
         region, seen = regions(label, chosen), regions(label, shown)
         names = tuple(name for name, own in zip(region.names, region.masks.flatten(2).any(2).any(0))
                       if own and name in seen.names)
@@ -217,7 +217,7 @@ def kept_variance(study, regions, pictures=40, k=10, pool="max", fill="black"):
     of, found = _Reader(study, pool, scale=True), []
     for label, class_name in enumerate(study.class_names):
         train = study.data.train
-        chosen = _spread(train.take(train.labels == label), pictures)
+        chosen = spread_over(train.take(train.labels == label), pictures)
         region = regions(label, chosen)
         kept = of(hidden_features(study, chosen, region.masks, True, fill, f"concepts alone, {class_name}"))
         ratios = [row_centred_pca(own, min(k, len(chosen))).explained_variance_ratio for own in kept]
@@ -242,9 +242,22 @@ def removal_examples(study, concepts, class_name, count=2, percentile=95.0, fill
     return shown
 
 
-def _spread(split, count):
+def spread_over(split, count):
     """At most `count` pictures, evenly over the split."""
     return split.take(np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)))
+
+
+def drawn_without(study, split, desc):
+    """Drawn pictures of a split again, each without one part: `(names of parts, uint8 (part, picture, 3, size, size))`.
+
+    Parts are those that are seen in any of the pictures. What was behind a part is seen where it was.
+    """
+    visible, fine = split.part_masks(study.config.size), split.fine or [None] * len(split)
+    parts = tuple(name for k, name in enumerate(study.data.part_names, 1) if (visible == k).any())
+    jobs = [(path, name, finer) for name in parts for path, finer in zip(split.paths, fine)]
+    drawn = Parallel(n_jobs=cpu_count())(delayed(redraw)(study.data.name, path, (name,), finer)
+                                         for path, name, finer in bar(jobs, desc=desc))
+    return parts, to_batch(drawn, study.config.size).unflatten(0, (len(parts), len(split)))
 
 
 def rendered_drops(study, found, pictures=20):
@@ -253,20 +266,14 @@ def rendered_drops(study, found, pictures=20):
     In standard deviations of a concept's A_s over whole pictures, as in `concept_drops`. What was behind the part is
     seen then, so that nothing black is left to react to. Empty for data sets that are not drawn.
     """
-    results, test, names = [], study.data.test, study.data.part_names
-    for label, traits in enumerate(found if names else []):
-        shown = _spread(test.take(test.labels == label), pictures)
-        visible = shown.part_masks(study.config.size)
-        parts = [name for k, name in enumerate(names, 1) if (visible == k).any()]
-        fine = shown.fine or [None] * len(shown)
-        jobs = [(path, name, finer) for name in parts for path, finer in zip(shown.paths, fine)]
-        jobs = bar(jobs, desc=f"drawing without parts, {traits.class_name}")
-        drawn = Parallel(n_jobs=cpu_count())(delayed(redraw)(study.data.name, path, (name,), finer)
-                                             for path, name, finer in jobs)
-        without = pooled_features(study, to_batch(drawn, study.config.size)).unflatten(1, (len(parts), len(shown)))
+    results, test = [], study.data.test
+    for label, traits in enumerate(found if study.data.part_names else []):
+        shown = spread_over(test.take(test.labels == label), pictures)
+        parts, drawn = drawn_without(study, shown, f"drawing without parts, {traits.class_name}")
+        without = pooled_features(study, drawn.flatten(0, 1)).unflatten(1, drawn.shape[:2])
         whole = weighted_activation(traits.reader(split_pooled(study, shown)), traits.vectors)
         scores = np.stack([weighted_activation(own, traits.vectors) for own in traits.reader(without)])
-        results.append((tuple(parts), (whole - scores).mean(axis=1) / traits.unmasked.std(axis=0)))
+        results.append((parts, (whole - scores).mean(axis=1) / traits.unmasked.std(axis=0)))
     return results
 
 
@@ -380,7 +387,7 @@ def trait_pictures(study, concepts, class_name, pictures=40, crop=128, steps=Non
                          np.array(ratios), result.feature_error.numpy(), targets)
 
 
-def trait_race(study, traits, concepts=3, crop=128, steps=None, fast_steps=400):
+def trait_race(study, traits, concepts=3, crop=128, steps=None, fast_steps=None):
     """Both methods of inversion on the targets of the first `concepts` of a class, see `asxai.inversion.race`."""
     targets = traits.targets[:concepts].to(study.model.feature_mean.device)
     return race(_Network(study.model), targets, crop, steps, fast_steps)

@@ -40,9 +40,10 @@ from .progress import bar
 STEPS = {"paper": 4000, "fast": 200}
 TV_WEIGHT = 2.0  # the published code's
 BETA = 0.05  # step of equation 11
-LEARNING_RATE = 0.02  # of Adam; it falls to nothing over the second half of the steps
-FALLOFF = 1.5  # amplitudes start, and move, as 1 / frequency^FALLOFF; pictures of the world are near 1
-JITTERED = 0.4  # share of the steps that see the picture shifted
+LEARNING_RATE = 0.03  # of Adam; it falls to nothing over the second half of the steps
+BETAS = (0.9, 0.95)  # of Adam: with .999 the noise of jittered steps would shorten all later ones
+FALLOFF = 1.25  # amplitudes start, and move, as 1 / frequency^FALLOFF; pictures of the world are near 1
+JITTERED = 0.25  # share of the steps that see the picture shifted
 LEAST_SIZE = 16  # pixels
 # columns: brightness and two contrasts of colour as they vary together in ImageNet's pixels (Olah et al.)
 COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
@@ -132,7 +133,7 @@ def invert(network, targets, size=224, method="fast", steps=None, tv_weight=TV_W
             pixels below 0 or above 1 are set to 0 or 1, for without that the descent goes to pictures that cannot be
             shown, and clipping those costs half of what it gained. The step is not halved on the way.
         "fast": the picture is a sum of waves whose strength falls with their frequency, in decorrelated colours,
-            through a sigmoid; 200 steps of Adam, the first two fifths on shifted pictures: by up to a quarter of a
+            through a sigmoid; 200 steps of Adam, the first quarter on shifted pictures: by up to a quarter of a
             cell for spatial targets, a seventh of the picture for pooled ones
     tv_weight, channel_weights: see `objective`
     batch: targets at a time, for memory
@@ -206,7 +207,7 @@ class _Fast:
         down, across = torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size)  # waves in the picture
         self.amplitude = torch.hypot(down[:, None], across).clamp(min=1).pow(-FALLOFF).to(targets)
         self.colours = (COLOURS / COLOURS.norm(dim=0).max()).to(targets)
-        self.adam = torch.optim.Adam([self.leaf], lr=LEARNING_RATE)
+        self.adam = torch.optim.Adam([self.leaf], lr=LEARNING_RATE, betas=BETAS)
         # a feature map tells where things are, to about a quarter of a cell; pooled features do not tell at all
         self.jitter = size // 7 if targets.ndim == 2 else size // max(targets.shape[2:]) // 4  # pixels, each way
 
