@@ -387,7 +387,7 @@ def trait_pictures(study, concepts, class_name, pictures=40, crop=128, steps=Non
                          np.array(ratios), result.feature_error.numpy(), targets)
 
 
-def trait_race(study, traits, concepts=3, crop=128, steps=None, fast_steps=None):
+def trait_race(study, traits, concepts=3, crop=128, steps=None, fast_steps=400):
     """Both methods of inversion on the targets of the first `concepts` of a class, see `asxai.inversion.race`."""
     targets = traits.targets[:concepts].to(study.model.feature_mean.device)
     return race(_Network(study.model), targets, crop, steps, fast_steps)
