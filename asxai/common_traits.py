@@ -1,8 +1,8 @@
 """Common traits of a study's concepts: the pictures, masks and features that go into `asxai.traits`.
 
     found = common_traits(study, concept_regions(study, concepts))      # a ClassTraits per class
-    other = common_traits(study, superpixel_regions(study))             # S-XAI's way to regions, the same pipeline
-    table = specificity_table({"this study": found, "superpixels": other})
+    other = common_traits(study, superpixel_regions(study, [6, 6]))     # S-XAI's way to regions, the same pipeline
+    table = specificity_table([(OURS, 0, found), (SUPERPIXELS, 0, other)])
 
 Of each class some training pictures make the semantic vectors, and test pictures tell how specific these are. A_s of
 all other pictures of the class is what the q-q plots show. Regions come from `concept_regions` (the study's own masks)
@@ -20,6 +20,7 @@ from joblib import Parallel, cpu_count, delayed
 from safetensors.torch import load_file, save_file
 
 from . import paths
+from .concepts import is_named_after
 from .evaluation import own_class_maps
 from .features import BATCH, FEATURE_CODE, code_hash
 from .inversion import invert, race
@@ -29,7 +30,7 @@ from .progress import bar
 from .regions import Superpixels, part_boxes
 from .results import claim
 from .sources import redraw
-from .traits import concept_drops, normality, row_centred_pca, semantic_vector, specificity, weighted_activation
+from .traits import POOLS, concept_drops, normality, row_centred_pca, semantic_vector, specificity, weighted_activation
 
 # the last two stand for S-XAI's manual annotation: from below, nobody says what they show, and from above, true parts
 OURS, SUPERPIXELS, BOXES = "this study", "superpixels", "boxes around parts"
@@ -114,7 +115,7 @@ def pooled_features(study, pictures):
     device, found = study.model.feature_mean.device, []
     for batch in pictures.split(BATCH):
         maps = study.model.backbone_map(study.model.features(batch.to(device)))
-        found.append(torch.stack([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))]).cpu())
+        found.append(torch.stack([pool(maps) for pool in POOLS.values()]).cpu())
     return torch.cat(found, dim=1)
 
 
@@ -124,7 +125,7 @@ def split_pooled(study, split):
     device, found = study.model.feature_mean.device, []
     for batch in study.features(split)[0].split(BATCH):
         maps = study.model.backbone_map(batch.to(device))
-        found.append(torch.stack([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))]).cpu())
+        found.append(torch.stack([pool(maps) for pool in POOLS.values()]).cpu())
     return torch.cat(found, dim=1)
 
 
@@ -194,14 +195,11 @@ def common_traits(study, regions, pictures=60, measured=100, top=5, pool="max", 
     return found
 
 
-POOLS = ("mean", "max")
-
-
 class _Reader:
     """Of pooled features `(2, ..., channel)` the pool and the unit that A_s is computed in."""
 
     def __init__(self, study, pool, scale):
-        self.pool = POOLS.index(pool)
+        self.pool = list(POOLS).index(pool)
         std = study.model.feature_std.flatten().cpu()
         self.unit = std if scale else torch.ones_like(std)
 
@@ -288,7 +286,8 @@ def qq_pairs(found, other):
     classes = []
     for own, theirs in zip(found, other):
         results = dict(zip(theirs.names, theirs.normality()))
-        beside = [results.get(name, results.get(name.rsplit(" ", 1)[0])) for name in own.names]
+        beside = [results.get(name, next((result for part, result in results.items() if is_named_after(name, part)),
+                                         None)) for name in own.names]
         classes.append({"class": own.class_name, "names": list(own.names), "ours": own.normality(), "other": beside})
     return classes
 

@@ -12,6 +12,7 @@ or more classes; 0 is the background. Maps and masks are tensors, whole numbers 
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -371,6 +372,11 @@ def _numbered(wanted, scores):
                 names[k] = f"{wanted[k]} {number}"
             taken.add(names[k])
     return tuple(names)
+
+
+def is_named_after(concept, part):
+    """Whether a concept has a part's name, with or without the number that tells it from others of that name."""
+    return re.fullmatch(re.escape(part) + r"( \d+)?", concept) is not None
 
 
 def name_by_parts(winners, parts, part_names, count):

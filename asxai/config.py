@@ -32,6 +32,7 @@ class Config:
     channels: int = 128  # D
     objective: str = "parts"  # "paper"; or the paper's terms and an assignment of patches: "balanced" or "parts"
     orthogonality: float = 1.0  # lambda_1
+    orthonormal: bool = False  # vectors made orthonormal by construction, also after replacement; not in the paper
     subspace: float = 1e-7  # lambda_2, by effect: larger distances between class subspaces
     separation: float = 0.08  # lambda_3, by effect: lower cosines with vectors of other classes
     aggregation: float = 0.8  # lambda_4
@@ -77,10 +78,10 @@ class Config:
         if self.objective == "parts" and self.scene_vectors >= self.basis_per_class > 1:
             raise ValueError(f"scene_vectors={self.scene_vectors} leaves none of basis_per_class="
                              f"{self.basis_per_class} vectors to objects; give fewer")
-        if self.orthogonality > 0 and self.basis_per_class > self.channels:
+        if (self.orthogonality > 0 or self.orthonormal) and self.basis_per_class > self.channels:
             raise ValueError(
                 f"basis_per_class={self.basis_per_class} is more than channels={self.channels}: so many vectors cannot "
-                "be orthogonal. Use fewer vectors, more channels, or orthogonality=0")
+                "be orthogonal. Use fewer vectors, more channels, or orthogonality=0 and orthonormal=False")
 
     def _choices(self, name, allowed):
         if getattr(self, name) not in allowed:

@@ -7,7 +7,7 @@ for. The guess uses pictures and class labels only, in three steps.
    a network trained on objects attends to and what it does not (seen for transformers by Oquab et al., DINOv2, 2023);
    the border of the pictures says which of its ends is the scene. It smears, for a patch beside an object has the
    object in its field of view. Colours do not: in each picture they are sorted by what its clearest object and scene
-   patches look like (the idea of GrabCut: Rother et al., ACM TOG 2004), which errs from picture to picture, and a linear
+   patches look like (the idea of GrabCut: Rother et al., ACM TOG 2004), erring from picture to picture; and a linear
    discriminant of the features, fitted on these guesses in all pictures, keeps what they have in common.
 2. Groups. Within a picture, what an animal's fur or a petal's colour has in common is subtracted (the mean over its
    object patches), for it varies between pictures more than parts differ within one. Then Gaussian mixtures with one
@@ -82,7 +82,7 @@ class Objectness:
             self.threshold = _upper_threshold(self.score(x))
 
     def unit(self, features):
-        """Standardised features at length one, `(picture, channel, height, width)`: bright patches do not weigh more."""
+        """Standardised features at length one, `(picture, channel, height, width)`: bright patches weigh no more."""
         return F.normalize((features.float() - self.mean) / self.std, dim=1)
 
     def score(self, x):

@@ -39,10 +39,12 @@ class ProtoCNN(nn.Module):
     trainable: "head" (only what is added to the backbone), "last" (also the backbone's last stage) or "all".
     Stages that are not trained form the fixed part; their output, the features, is what training works on and what is
     cached. With "all" the fixed part is empty and the features are the pictures.
+    orthonormal: the vectors of a class are made orthonormal wherever they are used, also once they were replaced by
+    patches: they are then no longer the patches themselves. An arm of the ablation, not in the paper.
     Raises ValueError for sizes that cannot work.
     """
 
-    def __init__(self, backbone, classes, basis_per_class=10, channels=128, trainable="head"):
+    def __init__(self, backbone, classes, basis_per_class=10, channels=128, trainable="head", orthonormal=False):
         super().__init__()
         for name, value, least in (("classes", classes, 2), ("basis_per_class", basis_per_class, 1),
                                    ("channels", channels, 1)):
@@ -50,7 +52,10 @@ class ProtoCNN(nn.Module):
                 raise ValueError(f"{name}={value} must be at least {least}")
         if trainable not in TRAINABLE:
             raise ValueError(f"trainable={trainable!r} must be one of {', '.join(TRAINABLE)}")
-        self.backbone = backbone
+        if orthonormal and basis_per_class > channels:
+            raise ValueError(f"basis_per_class={basis_per_class} is more than channels={channels}: so many vectors "
+                             "cannot be orthonormal. Use fewer vectors, more channels, or orthonormal=False")
+        self.backbone, self.orthonormal = backbone, orthonormal
         self.fixed_stages = len(backbone.stages) - {"head": 0, "last": 1, "all": len(backbone.stages)}[trainable]
         backbone.requires_grad_(False)
         backbone.stages[self.fixed_stages:].requires_grad_(True)
@@ -78,7 +83,8 @@ class ProtoCNN(nn.Module):
     @property
     def basis(self):
         """Basis vectors at length one, `(class, basis, channel)`."""
-        return F.normalize(self.basis_vectors, dim=2)
+        unit = F.normalize(self.basis_vectors, dim=2)
+        return gram_schmidt(unit) if self.orthonormal else unit
 
     def own_class(self):
         """`(class, class, basis)`: 1 where a basis vector belongs to the class that the last layer's row scores."""
@@ -130,6 +136,12 @@ class ProtoCNN(nn.Module):
         """
         basis = None if noise is None else self.basis + noise
         return self.compare(self.embed(features), basis)
+
+
+def gram_schmidt(basis):
+    """Orthonormal vectors with the same spans, `(class, basis, channel)`: each keeps what no earlier one has of it."""
+    q, r = torch.linalg.qr(basis.transpose(1, 2))
+    return (q * r.diagonal(dim1=1, dim2=2).sign()[:, None]).transpose(1, 2)  # towards the vectors themselves
 
 
 @torch.inference_mode()

@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.stats import qmc
 
 from .common_traits import drawn_without, spread_over
+from .concepts import is_named_after
 from .features import BATCH
 from .masks import conceal
 from .pictures import to_batch
@@ -164,8 +166,6 @@ def sobol_indices(study, regions, split, pictures=6, points=16, fill="mean", see
     with a concept's factor, alone and together with others (Jansen's estimator on a scrambled Sobol sequence; for masks
     of pictures: Fel et al., NeurIPS 2021). points: a power of two; a picture costs points * (concepts + 2) passes.
     """
-    from scipy.stats import qmc
-
     results = []
     for label, class_name in enumerate(study.class_names):
         shown = spread_over(split.take(split.labels == label), pictures)
@@ -229,7 +229,7 @@ def importance_table(found, sobol, hidden, undrawn=()):
         references = {HIDDEN: dict(zip(hidden[label][0], hidden[label][1].mean(axis=0)))}
         if undrawn:
             drops = dict(zip(undrawn[label][0], undrawn[label][1].mean(axis=0)))
-            references[UNDRAWN] = {name: drops.get(name, drops.get(name.rsplit(" ", 1)[0], np.nan))
+            references[UNDRAWN] = {name: next((drops[part] for part in drops if is_named_after(name, part)), np.nan)
                                    for name in own.names}
         for reference, causal in references.items():
             rows += [{"class": own.class_name, "concept": name, "method": method, "reference": reference,
@@ -239,7 +239,7 @@ def importance_table(found, sobol, hidden, undrawn=()):
 
 
 def correlation_table(table):
-    """Spearman's correlation of value and causal drop: a row per method, reference and class, and their mean."""
+    """Spearman's correlation of value and causal drop: a row per method, reference and class."""
     rows = [{"method": method, "reference": reference, "class": class_name, "concepts": len(own),
              "spearman": spearman(own["value"], own["causal"])}
             for (method, reference, class_name), own in table.groupby(["method", "reference", "class"], sort=False)]

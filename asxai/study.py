@@ -226,7 +226,8 @@ def build_model(config, classes, load_weights=True):
     backbone = load_backbone(config.backbone, weights, config.last_stage or None, config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return ProtoCNN(backbone, classes, config.basis_per_class, config.channels, config.trainable)
+        return ProtoCNN(backbone, classes, config.basis_per_class, config.channels, config.trainable,
+                        config.orthonormal)
 
 
 def _training_features(model, data, config):
@@ -252,8 +253,8 @@ def _patch_groups(config, model, features, labels, pictures):
     device = model.feature_mean.device
     maps = [torch.cat([model.backbone_map(batch.to(device)).cpu() for batch in view.split(BATCH)]) for view in features]
     scenes = min(config.scene_vectors, config.basis_per_class - 1)
-    groups = config.basis_per_class - scenes
-    found = PartGroups(maps[0], labels, groups, max(scenes, 1), seed=config.seed, pictures=pictures)
+    count = config.basis_per_class - scenes
+    found = PartGroups(maps[0], labels, count, max(scenes, 1), seed=config.seed, pictures=pictures)
     groups = torch.stack([found.assign(view, labels) for view in maps])
     return groups.clamp(max=config.basis_per_class - 1)  # without scene vectors the scene joins the last group
 

@@ -1,6 +1,5 @@
 """The figures of common traits, from arrays alone. As in `asxai.plots` each function gives `(figure, table)`."""
 
-import re
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -10,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 
 from .concept_plots import COLOURS, MOST_CONCEPTS, YELLOW, _blank, _title
+from .concepts import is_named_after
 from .plots import MOST_CLASSES, _row_label, _show
 
 MOST_COLUMNS = {"pictures": 9, "q-q plots": 8}  # side by side; more go on below
@@ -234,7 +234,7 @@ def drop_matrices(drops, names, class_names, title, unit="standard deviations", 
             raise ValueError(f"drops of {class_name!r} are {own.shape} and must be {(len(rows), len(columns))}, "
                              "removed by measured, one for each name; leave out classes without any")
     named = [np.eye(len(own), dtype=bool) if row_names is None else
-             np.array([[_named_after(column, row) for column in own] for row in rows])
+             np.array([[is_named_after(column, row) for column in own] for row in rows])
              for own, rows in zip(names, labels)]
     largest = [_largest(own) for own in drops]
     shown = min(len(drops), MOST_CLASSES)
@@ -404,10 +404,6 @@ def _dots(axis, found, colour, limit):
         if own.any():
             axis.plot(x[own], np.full(own.sum(), 0.95 * side * limit), marker, color=colour, ms=5, mew=0, zorder=3)
     return bool(beyond.any())
-
-
-def _named_after(concept, part):
-    return re.fullmatch(re.escape(part) + r"( \d+)?", concept) is not None
 
 
 def _largest(drops):

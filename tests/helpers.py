@@ -1,10 +1,17 @@
 """Small things that several tests need: a tiny network, tiny features, a tiny folder of pictures."""
 
+import dataclasses
+import functools
+
 import numpy as np
+import pytest
 import torch
+from menagerie import DATA_SETS
 from PIL import Image
 from torch import nn
 
+import asxai
+from asxai import sources
 from asxai.backbones import Backbone
 from asxai.model import ProtoCNN
 
@@ -46,3 +53,13 @@ def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, see
             block[:: c + 1, :, c] = 255
             Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
     return folder
+
+
+def drawn_study(folder, train, test, **config):
+    """A study of two classes of drawn animals, `train` pictures each to train and validate on and `test` to test."""
+    few = dataclasses.replace(DATA_SETS["menagerie-pets"], train_per_class=train, test_per_class=test)
+    load = functools.partial(asxai.load_data_set, root=folder, size=config["size"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "_menagerie_specs", lambda: {few.name: few})
+        patch.setattr("asxai.study.load_data_set", load)
+        return asxai.Study.train(few.name, folder=folder / "study", **config)

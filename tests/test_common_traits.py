@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from menagerie import DATA_SETS
+from helpers import drawn_study
 
-import asxai
 from asxai import common_traits as ct
 from asxai import inversion, sources, traits
 from asxai.common_traits import ClassTraits, Region, common_traits, hidden_features
@@ -32,13 +31,7 @@ BOXES = {"corner": (slice(0, 40), slice(0, 40)), "middle": (slice(30, 70), slice
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Two classes of drawn animals: 11 pictures each to train on, 3 to validate, 6 to test."""
-    few = dataclasses.replace(DATA_SETS["menagerie-pets"], train_per_class=14, test_per_class=6)
-    folder = tmp_path_factory.mktemp("animals")
-    load = functools.partial(asxai.load_data_set, root=folder, size=SIZE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "_menagerie_specs", lambda: {few.name: few})
-        patch.setattr("asxai.study.load_data_set", load)
-        return asxai.Study.train(few.name, folder=folder / "study", **QUICK)
+    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")

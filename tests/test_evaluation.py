@@ -1,19 +1,17 @@
 """Concepts, measures and clusterings of a tiny study, against other ways to the same numbers and planted truth."""
 
 import dataclasses
-import functools
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers import picture_folder
-from menagerie import DATA_SETS
+from helpers import drawn_study, picture_folder
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import asxai
-from asxai import agreement, evaluation, sources
+from asxai import agreement, evaluation
 from asxai.concepts import name_by_parts, own_maps
 from asxai.evaluation import clustering_measures, measure, seed_agreement, study_concepts
 from asxai.pictures import DataError
@@ -24,13 +22,7 @@ QUICK = dict(size=96, basis_per_class=5, channels=16, cycles=1, joint_epochs=2, 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Two classes of drawn animals, 10 pictures each to train and validate on and 5 to test, on a grid of 6 x 6."""
-    few = dataclasses.replace(DATA_SETS["menagerie-pets"], train_per_class=10, test_per_class=5)
-    folder = tmp_path_factory.mktemp("animals")
-    load = functools.partial(asxai.load_data_set, root=folder, size=96)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "_menagerie_specs", lambda: {few.name: few})
-        patch.setattr("asxai.study.load_data_set", load)
-        return asxai.Study.train(few.name, folder=folder / "study", **QUICK)
+    return drawn_study(tmp_path_factory.mktemp("animals"), 10, 5, **QUICK)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from helpers import tiny_backbone, tiny_model
 
 from asxai import losses
 from asxai.backbones import BACKBONES, WeightsError, _load_in_order, load_backbone
-from asxai.model import ProtoCNN, summary
+from asxai.model import ProtoCNN, gram_schmidt, summary
 
 
 @pytest.fixture
@@ -176,6 +176,30 @@ def test_packaged_weights_know_what_they_see():
     similarity = torch.nn.functional.normalize(pooled - pooled.mean(0), dim=1)
     similarity = similarity @ similarity.T
     assert similarity[:3, :3].mean() > 0.3 > similarity[:3, 3:].mean()
+
+
+def test_gram_schmidt_against_a_loop():
+    basis = torch.randn(2, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = []
+    for own in basis.numpy():
+        kept = []
+        for vector in own:
+            for earlier in kept:
+                vector = vector - (vector @ earlier) * earlier
+            kept.append(vector / np.linalg.norm(vector))
+        expected.append(kept)
+    np.testing.assert_allclose(gram_schmidt(basis).numpy(), expected, atol=1e-12)
+
+
+def test_orthonormal_vectors_stay_so_when_patches_replace_them():
+    model = ProtoCNN(tiny_backbone(), 3, basis_per_class=4, channels=8, orthonormal=True)
+    with torch.no_grad():
+        model.basis_vectors.copy_(torch.rand(3, 4, 8, generator=torch.Generator().manual_seed(0)))  # all positive
+    np.testing.assert_allclose((model.basis @ model.basis.mT).detach(), torch.eye(4).expand(3, 4, 4), atol=1e-5)
+    model.basis[:, 1].sum().backward()
+    assert torch.isfinite(model.basis_vectors.grad).all() and model.basis_vectors.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="basis_per_class=9 is more than channels=8"):
+        ProtoCNN(tiny_backbone(), 3, basis_per_class=9, channels=8, orthonormal=True)
 
 
 @pytest.mark.parametrize("call, words", [

@@ -8,10 +8,9 @@ import menagerie
 import numpy as np
 import pytest
 import torch
-from menagerie import DATA_SETS
+from helpers import drawn_study
 
-import asxai
-from asxai import common_traits, sensitivity, sources
+from asxai import common_traits, sensitivity
 from asxai.common_traits import Region
 from asxai.pictures import to_batch
 from asxai.ranks import Ranks
@@ -23,12 +22,7 @@ PLACES = {"corner": (slice(0, 40), slice(0, 40)), "low": (slice(60, 96), slice(0
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    few = dataclasses.replace(DATA_SETS["menagerie-pets"], train_per_class=14, test_per_class=6)
-    folder = tmp_path_factory.mktemp("animals")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "_menagerie_specs", lambda: {few.name: few})
-        patch.setattr("asxai.study.load_data_set", functools.partial(asxai.load_data_set, root=folder, size=SIZE))
-        return asxai.Study.train(few.name, folder=folder / "study", **QUICK)
+    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 def places(label, split):
