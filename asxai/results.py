@@ -29,6 +29,18 @@ def read_table(data_set, name):
     return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
 
+def save_seeds(table, data_set, name):
+    """Save rows of some seeds; rows of other seeds stay as an earlier run left them. All rows, those of `table` first.
+
+    table: with a column `seed`. So a short run renews its own seed and shows it beside those of the last `make study`.
+    """
+    kept = read_table(data_set, name)
+    if len(kept) and len(table):
+        table = pd.concat([table, kept[~kept["seed"].isin(table["seed"])]], ignore_index=True)
+    save_table(table, data_set, name)
+    return table
+
+
 def _place(data_set):
     return paths.FIGURES / paths.slug(data_set)  # of a folder's path only its name: never write beside pictures
 

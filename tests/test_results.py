@@ -53,3 +53,13 @@ def test_a_folder_of_pictures_is_never_written_to(figures, tmp_path_factory):
     assert not list(pictures.iterdir())
     written = sorted(p.name for p in figures.glob("holiday-pictures-2024*/*"))
     assert written == [f"{paths.slug('02_prototypes_great tit')}.csv", "claims.csv"]
+
+
+def test_a_short_run_renews_its_own_seed_and_keeps_the_others(figures):
+    first = results.save_seeds(pd.DataFrame({"seed": [0, 1, 2], "value": [0.1, 0.2, 0.3]}), "d", "01_seeds")
+    assert first["value"].tolist() == [0.1, 0.2, 0.3]
+    again = results.save_seeds(pd.DataFrame({"seed": [1, 1], "value": [0.5, 0.6]}), "d", "01_seeds")
+    assert again.values.tolist() == results.read_table("d", "01_seeds").values.tolist()
+    assert again.values.tolist() == [[1, 0.5], [1, 0.6], [0, 0.1], [2, 0.3]]
+    empty = results.save_seeds(pd.DataFrame(columns=["seed", "value"]), "d", "02_none")
+    assert empty.empty and results.read_table("d", "02_none").empty
