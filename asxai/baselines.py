@@ -22,25 +22,37 @@ def pooled_features(model, features):
     return torch.cat([model.backbone_map(b.to(device)).mean(dim=(2, 3)).cpu() for b in features.split(BATCH)]).numpy()
 
 
-def black_box_probe(config, data, device="cpu"):
-    """Logistic regression on the pooled features of the untouched backbone: test accuracy, and penalty, as a dict.
+def fit_probe(config, data, device="cpu"):
+    """The black box: logistic regression on the pooled features of the untouched backbone, a scikit-learn pipeline.
 
-    The strength of its L2 penalty is chosen on the validation split. It has no prototypes, so it shows what the
-    explanation costs.
+    The strength of its L2 penalty is chosen on the validation split; it is the pipeline's `[-1].C`.
     """
     model = build_model(config, len(data.class_names)).to(device)
-    splits = {name: (pooled_features(model, split_features(model, split, config.size, desc=f"{name} features")[0]),
-                     split.labels)
-              for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))}
+    train, validation = (_probe_features(model, config, split, name)
+                         for name, split in (("train", data.train), ("validation", data.validation)))
     best = None
     for c in INVERSE_PENALTIES:
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties need not converge to be compared
-            probe.fit(*splits["train"])
-        accuracy = probe.score(*splits["validation"])
+            probe.fit(train, data.train.labels)
+        accuracy = probe.score(validation, data.validation.labels)
         if best is None or accuracy > best[0]:
-            best = (accuracy, c, probe)
-    accuracy, c, probe = best
-    return {"test_accuracy": float(probe.score(*splits["test"])), "validation_accuracy": float(accuracy),
-            "inverse_penalty": c, "features": int(np.shape(splits["train"][0])[1])}
+            best = (accuracy, probe)
+    return best[1]
+
+
+def _probe_features(model, config, split, name):
+    return pooled_features(model, split_features(model, split, config.size, desc=f"{name} features")[0])
+
+
+def black_box_probe(config, data, device="cpu"):
+    """What `fit_probe` reaches: test and validation accuracy, and its penalty, as a dict.
+
+    It has no prototypes, so it shows what the explanation costs.
+    """
+    probe, model = fit_probe(config, data, device), build_model(config, len(data.class_names)).to(device)
+    accuracy = {name: float(probe.score(_probe_features(model, config, split, name), split.labels))
+                for name, split in (("validation", data.validation), ("test", data.test))}
+    return {"test_accuracy": accuracy["test"], "validation_accuracy": accuracy["validation"],
+            "inverse_penalty": probe[-1].C, "features": int(probe[0].n_features_in_)}

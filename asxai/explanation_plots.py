@@ -293,7 +293,7 @@ def explanation_panel(picture, masks, concept_names, scores, class_names, simila
     picture: uint8 `(height, width, 3)`. masks: bool `(concept, height, width)`, all False where a concept is not seen
     scores: PCS `(class, concept)`, see `bubble_ring`; concept_names, class_names, predicted: as there
     similarity: `(class,)`, see `similarity_bars`, or None
-    sentence, prediction: in words; the second is what the black box says, for example "a, 99.8 %"
+    sentence, prediction: in words; the second is what the softmax says, for example "a, 99.8 %"
     exemplars: uint8 pictures `(height, width, 3)`, the nearest training pictures, or None
     exemplar_names: a text for each of them, or None
 
@@ -315,7 +315,7 @@ def explanation_panel(picture, masks, concept_names, scores, class_names, simila
     lines, top = _title_lines(title, WIDTH)
     words = WIDTH - 0.3 if similarity is None else 6.3
     sentence = _wrap(sentence, words, 12)
-    prediction = _wrap(f"The black box says: {prediction}", words, 10)
+    prediction = _wrap(f"The softmax alone says: {prediction}", words, 10)
     bars = [] if similarity is None else _best(similarity, predicted, 6)
     said = 0.2 * (sentence.count("\n") + 1) + 0.25 + 0.17 * (prediction.count("\n") + 1)
     below = max(said, 0.24 * len(bars) + 0.4 if len(bars) else 0) + 0.3
@@ -423,7 +423,7 @@ def _draw_exemplars(axis, box, exemplars, names):
 
 
 def region_panel(picture, masks, names, scores, class_names, probabilities, title="", exemplars=None,
-                 quantity="PCS", prediction="black box"):
+                 quantity="PCS", prediction="softmax"):
     """Figure 5: each important region of a picture, and which classes it resembles most, beside the black box.
 
     picture: uint8 `(height, width, 3)`. names: of the regions

@@ -72,6 +72,7 @@ class Study:
     basis_before: torch.Tensor  # (class, basis, channel): the vectors before they were replaced by patches
     folder: Path
     _data: DataSet | None = field(default=None, repr=False)
+    _explainer: object = field(default=None, repr=False)
 
     @classmethod
     def train(cls, data_set, *, folder=None, device="cpu", **parameters):
@@ -206,6 +207,14 @@ class Study:
         from .evaluation import study_concepts  # which builds on this module
 
         return study_concepts(self, **parameters)
+
+    def explain(self, pictures, **options):
+        """Where, what and why, of one picture or a list: an `Explanation` each; see `asxai.explain.Explainer`."""
+        if self._explainer is None:
+            from .explain import Explainer  # which builds on this module
+
+            self._explainer = Explainer(self)
+        return self._explainer.explain(pictures, **options)
 
     def _save(self):
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}

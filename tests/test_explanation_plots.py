@@ -235,7 +235,7 @@ def test_panel_holds_all_of_an_explanation():
     np.testing.assert_array_equal(pictures(figure)[0], picture())
     np.testing.assert_array_equal(pictures(figure)[2], nearest[1])
     shown = words(figure)
-    assert SENTENCE in " ".join(shown) and "The black box says: lark, 99.8 %" in shown
+    assert SENTENCE in " ".join(shown) and "The softmax alone says: lark, 99.8 %" in shown
     assert {"a bird", "one", "two", "0.60", "0.30", "0.90", "lark (predicted)"} <= set(shown)
     # the concept that is not seen has a name in the ring alone, and only those that are have a tag
     assert [shown.count(name) for name in NAMES] == [2, 2, 1]

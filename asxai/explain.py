@@ -1,0 +1,230 @@
+"""Explain a picture: where, what and why (section 2.3.4, Figures 5 and 6).
+
+    explainer = Explainer(study)                    # or simply study.explain(picture)
+    explanation = explainer.explain("some.jpg")     # a path, PIL image, array or tensor; a list gives a list
+    explanation.sentence                            # "I am sure it is ... mainly because ..."
+    explanation                                     # in a notebook: one panel with everything
+    explanation.save("folder")                      # the panel, the masks and explanation.json
+
+Everything comes from one forward pass: the class and its probability, a score for every concept of every class, where
+the concepts are, how much the picture's patches look like the prototypes, and which training pictures are most alike.
+"""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from . import paths
+from .explanation_plots import explanation_panel
+from .features import BATCH
+from .pictures import to_batch
+from .rules import RULES, Judgement, judge, tiers
+from .scores import concept_activation, study_scores
+from .similarity import Prototypes, global_similarity
+
+SEEN = 0.1  # P_s from which on a concept is taken to be in the picture: below it its mask says nothing
+EXEMPLARS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a study makes of one picture. Made by `Explainer.explain`; shows itself as a panel in a notebook."""
+
+    picture: np.ndarray  # uint8 (height, width, 3), as the network sees it
+    class_names: tuple
+    names: tuple  # (concept,)
+    predicted: str
+    probability: float  # of the predicted class: the softmax that the sentence is to be compared with
+    class_probabilities: np.ndarray  # (class,)
+    judgement: Judgement
+    scores: np.ndarray  # PCS, (class, concept); NaN where a class lacks a concept
+    concept_probabilities: np.ndarray  # P_s, (class, concept)
+    masks: np.ndarray  # bool (concept, height, width), of the predicted class; empty where a concept is not seen
+    similarity: np.ndarray  # global structural similarity, (class,)
+    exemplars: np.ndarray  # uint8 (exemplar, height, width, 3): the most similar training pictures of that class
+    exemplar_sources: tuple  # their file names
+
+    @property
+    def tier(self):
+        """"sure", "probably" or "not sure"."""
+        return self.judgement.tier
+
+    @property
+    def sentence(self):
+        return self.judgement.sentence
+
+    def figure(self):
+        """The panel: picture with concept outlines, bubble ring, histogram, exemplars and sentence, by matplotlib."""
+        return self._panel[0]
+
+    def table(self):
+        """The numbers of the panel, a tidy table."""
+        return self._panel[1]
+
+    @cached_property
+    def _panel(self):
+        import matplotlib.pyplot as plt
+
+        figure, table = explanation_panel(
+            self.picture, self.masks, list(self.names), self.scores, list(self.class_names), self.similarity,
+            self.sentence, f"{self.predicted}, {100 * self.probability:.1f} %", list(self.exemplars),
+            predicted=self.predicted)
+        plt.close(figure)  # pyplot must not show it a second time
+        return figure, table
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        buffer = io.BytesIO()
+        self.figure().savefig(buffer, format="jpeg", dpi=80, bbox_inches="tight", pil_kwargs={"quality": 88})
+        return {"image/jpeg": base64.b64encode(buffer.getvalue()).decode(), "text/plain": self.sentence}
+
+    def to_dict(self):
+        """Plain numbers and texts, for JSON; None stands for a concept that a class lacks. Without the pictures.
+
+        `other` is the class that competes with the predicted one, `settled` that which global similarity settles on;
+        `words` has an entry per concept of the predicted class: see `asxai.rules`.
+        """
+        plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
+        return {"predicted": self.predicted, "probability": float(self.probability), "tier": self.tier,
+                "sentence": self.sentence, "other": self.judgement.other, "settled": self.judgement.settled,
+                "words": [concept._asdict() for concept in self.judgement.concepts],
+                "classes": list(self.class_names), "concepts": list(self.names),
+                "class_probabilities": [float(p) for p in self.class_probabilities],
+                "pcs": [plain(row) for row in self.scores],
+                "concept_probabilities": [plain(row) for row in self.concept_probabilities],
+                "similarity": plain(self.similarity),
+                "mask_pixels": [int(mask.sum()) for mask in self.masks], "exemplars": list(self.exemplar_sources)}
+
+    def save(self, folder):
+        """Write `explanation.json`, `panel.png`, `picture.png` and a mask per concept that is seen; the folder."""
+        folder = Path(folder)
+        text = json.dumps(self.to_dict(), indent=1)
+        png = lambda array: lambda path: Image.fromarray(array).save(path, format="PNG")
+        paths.write_atomically(folder / "picture.png", png(self.picture))
+        paths.write_atomically(folder / "panel.png", lambda path: self.figure().savefig(
+            path, format="png", dpi=90, bbox_inches="tight", metadata={"Software": None}))
+        for name, mask in zip(self.names, self.masks):
+            if mask.any():
+                slug = paths.slug(name.replace("/", " "))  # a name is no path
+                paths.write_atomically(folder / f"mask_{slug}.png", png(mask.astype(np.uint8) * 255))
+        paths.write_atomically(folder / "explanation.json", lambda path: path.write_text(text, encoding="utf-8"))
+        return folder
+
+
+class Explainer:
+    """Explains pictures with a study. Making one takes a while the first time; its numbers are kept with the study.
+
+    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.rules`
+    """
+
+    def __init__(self, study, concepts=None, rules=RULES):
+        self.study, self.rules = study, rules
+        self.concepts = study.concepts() if concepts is None else concepts
+        self.scores = study_scores(study, self.concepts)
+
+    @cached_property
+    def grid(self):
+        """Cells a side of the activation maps."""
+        blank = np.zeros((self.study.config.size, self.study.config.size, 3), np.uint8)
+        return self.study.activate(blank).maps.shape[-1]
+
+    @cached_property
+    def _prototypes(self):
+        return Prototypes.of(self.study, self.concepts)
+
+    @cached_property
+    def _training(self):
+        """Similarities of all training pictures, `(picture, class * basis)`, and their labels."""
+        train = self.study.data.train
+        return self.study.similarity(train).flatten(1), torch.from_numpy(train.labels)
+
+    @torch.inference_mode()
+    def activate(self, pictures):
+        """Activations of uint8 pictures `(picture, 3, size, size)`, on the CPU, a batch at a time."""
+        device = self.study.model.feature_mean.device
+        for batch in pictures.split(BATCH):
+            out = self.study.model(self.study.model.features(batch.to(device)))
+            yield type(out)(*(tensor.cpu() for tensor in out))
+
+    def pcs(self, pictures):
+        """Of uint8 pictures, without masks and sentences: PCS `(picture, class, concept)`, softmax `(picture, class)`.
+
+        What `asxai.rules.tiers` needs for many pictures at once.
+        """
+        outs = [(out.similarity, out.logits) for out in self.activate(pictures)]
+        return self.pcs_of(*(torch.cat(values) for values in zip(*outs)))
+
+    def split_pcs(self, split):
+        """The same for a split of the data set, from cached features."""
+        similarity = self.study.similarity(split)
+        weight = self.study.model.last_layer.weight.detach().cpu()
+        return self.pcs_of(similarity, F.linear(similarity.flatten(1), weight))
+
+    def pcs_of(self, similarity, logits):
+        """The same from similarities `(picture, class, basis)` and logits `(picture, class)`."""
+        return (self.scores.pcs(concept_activation(self.concepts, similarity)),
+                logits.double().softmax(dim=1).numpy())
+
+    def tiers(self, scores, probabilities):
+        """Tier of each picture by this explainer's rules, see `asxai.rules.tiers`; the network chooses the class."""
+        return tiers(scores, probabilities.argmax(axis=1), self.rules)
+
+    def explain(self, pictures, percentile=95.0, without=()):
+        """`Explanation` of one picture, or a list of them for a list, in one pass.
+
+        pictures: paths, PIL images, arrays or tensors; an array or tensor `(picture, ...)` of several is a list, too.
+        percentile: of an activation map, above which its mask lies. without: names of concepts that shall not count.
+        Raises `asxai.pictures.DataError` for pictures that cannot be read, and ValueError for unknown concepts or no
+        pictures at all.
+        """
+        single = not isinstance(pictures, (list, tuple)) and getattr(pictures, "ndim", 3) != 4
+        sources = [pictures] if single else list(pictures)
+        if not sources:
+            raise ValueError("pictures is empty; give at least one picture")
+        shown = to_batch(sources, self.study.config.size)
+        found = []
+        for batch, out in zip(shown.split(BATCH), self.activate(shown)):
+            found += self._explained(batch, out, percentile, without)
+        return found[0] if single else found
+
+    def _explained(self, pictures, out, percentile, without):
+        study, names = self.study, self.concepts.names
+        activation = concept_activation(self.concepts, out.similarity, without)
+        scores, probable = self.scores.pcs(activation), self.scores.probability(activation)
+        softmax = out.logits.double().softmax(dim=1).numpy()
+        labels = softmax.argmax(axis=1)
+        index = np.arange(len(labels))
+        own = out.maps[torch.from_numpy(index), torch.from_numpy(labels)]
+        masks = self.concepts.masks(own, labels, study.config.size, percentile).numpy()
+        masks &= (np.nan_to_num(probable[index, labels]) >= SEEN)[:, :, None, None]
+        similarity = global_similarity(self._prototypes, pictures, out.maps)
+        similarity = torch.as_tensor(similarity).double().cpu().numpy()
+        nearest = self._nearest(out.similarity.flatten(1), labels)
+        sources = [[study.data.train.paths[n] for n in own] for own in nearest]
+        exemplars = iter(study.pictures([path for own in sources for path in own]))
+        channels_last = pictures.permute(0, 2, 3, 1).numpy()
+        result = []
+        for i, label in enumerate(labels):
+            judgement = judge(scores[i], int(label), study.class_names, names, self.rules, similarity[i])
+            own = np.stack([next(exemplars) for _ in sources[i]])
+            result.append(Explanation(channels_last[i], tuple(study.class_names), names, study.class_names[label],
+                                      float(softmax[i, label]), softmax[i], judgement, scores[i], probable[i], masks[i],
+                                      similarity[i], own, tuple(path.name for path in sources[i])))
+        return result
+
+    def _nearest(self, similarity, labels):
+        """Training pictures of the predicted class whose basis vectors respond most alike, indices `(picture, ...)`."""
+        known, known_labels = self._training
+        # by differences, so that a picture has the same neighbours alone and among many
+        distance = torch.cdist(similarity, known, compute_mode="donot_use_mm_for_euclid_dist")
+        distance[torch.from_numpy(labels)[:, None] != known_labels] = torch.inf
+        near, order = distance.sort(dim=1, stable=True)
+        return [own[:int(finite.sum())].tolist()
+                for own, finite in zip(order[:, :EXEMPLARS], near[:, :EXEMPLARS].isfinite())]
