@@ -35,6 +35,8 @@ MENAGERIE = ("menagerie-pets", "menagerie-wild", "menagerie-flowers")
 DATA_SETS = {
     "01_train": MENAGERIE,
     "02_prototypes": MENAGERIE,
+    "04_sensitivity": ("menagerie-pets", "menagerie-flowers"),
+    "05_ood": ("menagerie-wild",),
 }
 PROTOCOL = {"figures": "short", "study": "long"}
 HOURS_PER_CELL = {"figures": 3, "study": 48, "notebooks": 3}

@@ -1,0 +1,410 @@
+"""Are explanations worthy of trust? Confusing pictures, and what confidence is worth on them (section 3.4.3, Figure 6).
+
+    sets = confusing_pictures(study, split, concepts, hidden_parts)     # name of the set -> uint8 pictures
+    found = answers(explainer, split, sets, labels)                     # name -> Answers, also of the split itself
+    tiers_table(found, explainer.rules)                                 # how often each tier is used, and is right
+    expected_calibration_error(confidence, right)
+    risk_coverage(confidence, right).aurc
+
+The paper shows one picture of each kind and one answer. Here every answer is counted: on clean test pictures, and on
+pictures that should convince nobody.
+
+References
+    Expected calibration error: Guo et al., ICML 2017. Risk-coverage curve: El-Yaniv & Wiener, JMLR 2010; its area:
+    Geifman et al., ICLR 2019.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from joblib import Parallel, cpu_count, delayed
+
+from . import results
+from .agreement import bootstrap
+from .baselines import fit_probe, pooled_features
+from .common_traits import common_traits, concept_regions, split_pooled, spread_over
+from .data import load_data_set
+from .evaluation import own_class_maps
+from .explain import Explainer
+from .features import BATCH, split_features
+from .masks import FILLS, conceal
+from .pictures import to_batch
+from .progress import bar
+from .rules import TIERS, deltas, tier_table, tiers
+from .scores import ACTIVATIONS, channel_activation, concept_activation, fit_scores
+from .sources import redraw
+from .study import build_model
+
+CLEAN = "clean"
+CROP, REMOVED, BLURRED, OCCLUDED, BACKGROUND = "crop", "parts removed", "strong blur", "heavy occlusion", "background"
+STRANGERS, CONFUSING = "other classes", "all confusing"
+EXPLANATION, SOFTMAX, BLACK_BOX = "explanation", "softmax", "black box"
+WINDOW = 0.45  # side of a crop, as a share of the picture's
+BLOCKS, HIDDEN = 8, 0.75  # occlusion: this share of 8 x 8 blocks is grey
+GREY = 128
+OVERCONFIDENT = 0.9  # softmax above which the network alone counts as sure
+SURE_TARGET, COVERAGE_TARGET, NOT_SURE_TARGET = 0.99, 0.60, 0.80  # set by this study before it began
+
+
+# --- Confusing pictures ----------------------------------------------------------------------------------------------
+
+
+def confusing_pictures(study, split, concepts, hidden_parts=(), strangers="", count=60, seed=0):
+    """Pictures that should not convince, made from at most `count` pictures of a split, by the name of their kind.
+
+    Each kind is uint8 `(picture, 3, size, size)`; all but strangers are in the order of
+    `asxai.common_traits.spread_over`. "crop": a window of .45 of the side that shows the object, but none of
+    `hidden_parts` where that is possible. "parts removed": without these parts. "strong blur". "heavy occlusion": three
+    quarters under grey blocks. "background": without any object. "other classes": pictures of the data set `strangers`,
+    if given.
+
+    Drawn pictures are drawn again without the parts. Photographs have no part masks: their crop is the window with the
+    fewest pixels of strong concepts, and what is removed are the masks of all concepts, under the picture's mean
+    colour; their background is the window with the fewest pixels that any concept wins. Where a drawn data set has none
+    of the hidden parts, its crops and removed parts are those of photographs.
+    """
+    size = study.config.size
+    shown = spread_over(split, count)
+    whole = to_batch(shown.paths, size)
+    hidden = [k for k, name in enumerate(study.data.part_names, 1) if name in hidden_parts]
+    if shown.parts is not None:
+        masks = torch.from_numpy(shown.part_masks(size))
+        wanted, background = masks > 0, _redrawn(study, shown, study.data.part_names)
+    else:
+        won = torch.from_numpy(concepts.winners(own_class_maps(study, shown), shown.labels) > 0)
+        wanted = F.interpolate(won[:, None].float(), size=(size, size), mode="nearest")[:, 0] > 0.5
+        background = _windows(whole, -wanted.float())
+    if hidden:
+        avoided = torch.isin(masks, torch.tensor(hidden))
+        removed = _redrawn(study, shown, [study.data.part_names[k - 1] for k in hidden])
+    else:
+        avoided = concepts.masks(own_class_maps(study, shown), shown.labels, size).any(dim=1)
+        removed = conceal(whole, avoided, keep=False, fill="mean")
+    # a single pixel to avoid outweighs a whole window of what is wanted
+    sets = {CROP: _windows(whole, wanted.float() - size**2 * avoided.float()), REMOVED: removed,
+            BLURRED: FILLS["blurred"](whole), OCCLUDED: _occluded(whole, seed), BACKGROUND: background}
+    if strangers:
+        other = spread_over(load_data_set(strangers).test, count)
+        sets[STRANGERS] = to_batch(other.paths, size)
+    return sets
+
+
+def _redrawn(study, split, parts):
+    jobs = zip(split.paths, split.fine or [None] * len(split))
+    processes = min(cpu_count(), 1 + len(split) // 32)  # one takes some seconds to start
+    drawn = Parallel(n_jobs=processes)(delayed(redraw)(study.data.name, path, tuple(parts), fine)
+                                       for path, fine in jobs)
+    return to_batch(drawn, study.config.size)
+
+
+def _windows(pictures, worth):
+    """The window of each picture that is worth most, enlarged; worth `(picture, size, size)` per pixel."""
+    size = pictures.shape[-1]
+    side = round(WINDOW * size)
+    stride = max(1, size // 40)
+    scores = F.avg_pool2d(worth[:, None], side, stride)[:, 0]  # (picture, row, column) of windows
+    best = scores.flatten(1).argmax(dim=1)
+    tops, lefts = (best // scores.shape[2] * stride).tolist(), (best % scores.shape[2] * stride).tolist()
+    cut = torch.stack([own[:, top:top + side, left:left + side] for own, top, left in zip(pictures, tops, lefts)])
+    large = F.interpolate(cut.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return large.round().clamp(0, 255).to(torch.uint8)
+
+
+def _occluded(pictures, seed):
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(len(pictures), BLOCKS**2, generator=generator).argsort(dim=1).argsort(dim=1)
+    hidden = (order < HIDDEN * BLOCKS**2).view(-1, 1, BLOCKS, BLOCKS).float()
+    hidden = F.interpolate(hidden, size=pictures.shape[2:], mode="nearest") > 0.5
+    return torch.where(hidden, torch.full_like(pictures, GREY), pictures)
+
+
+# --- What confidence is worth ----------------------------------------------------------------------------------------
+
+
+def expected_calibration_error(confidence, right, bins=10):
+    """Mean gap between confidence and accuracy over bins of equal width, weighted by pictures, in [0, 1].
+
+    confidence: in [0, 1], `(picture,)`; right: bool `(picture,)`. A confidence on the border of two bins counts in the
+    upper one. Raises ValueError for other values or shapes, or fewer than one bin.
+    """
+    confidence, right = _confidence(confidence, right)
+    if confidence.min() < 0 or confidence.max() > 1:
+        raise ValueError(f"confidence runs from {confidence.min():g} to {confidence.max():g}; give probabilities, from "
+                         "0 to 1")
+    if bins < 1:
+        raise ValueError(f"bins={bins} must be at least 1, for example 10")
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(index, confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+class RiskCoverage(NamedTuple):
+    """Errors among the most confident pictures, as more and more are answered."""
+
+    coverage: np.ndarray  # (picture,): share of pictures that are answered, ascending
+    risk: np.ndarray  # (picture,): share of errors among them
+    aurc: float  # area under the curve: mean risk; lower is better
+
+
+def risk_coverage(confidence, right):
+    """`RiskCoverage` of confidences and hits `(picture,)`. Pictures that tie share the mean of their hits.
+
+    Raises ValueError for other shapes or values.
+    """
+    confidence, right = _confidence(confidence, right)
+    values, index = np.unique(-confidence, return_inverse=True)  # the most confident first
+    errors = np.bincount(index, ~right, minlength=len(values)) / np.bincount(index, minlength=len(values))
+    expected = np.sort(index)  # which tie each place falls into
+    risk = np.cumsum(errors[expected]) / np.arange(1, len(right) + 1)
+    return RiskCoverage(np.arange(1, len(right) + 1) / len(right), risk, float(risk.mean()))
+
+
+def _confidence(confidence, right):
+    confidence, right = np.asarray(confidence, np.float64), np.asarray(right)
+    if confidence.ndim != 1 or right.shape != confidence.shape or right.dtype != bool or not len(right):
+        raise ValueError(f"confidence {confidence.shape} and right {right.dtype} {right.shape} must be numbers and "
+                         "bool (picture,), of the same pictures and at least one")
+    if not np.isfinite(confidence).all():
+        raise ValueError("confidence holds values that are not finite; leave out such pictures")
+    return confidence, right
+
+
+def concept_confidence(scores, predicted):
+    """How sure the concepts are, `(picture,)`, up to about 1; scores are PCS `(picture, class, concept)`.
+
+    The mean PCS of the predicted class's concepts, minus the highest PCS of any concept of another class: low where
+    concepts of the class are missing, where one of another class is plainly seen, or both. Of ten such numbers it
+    orders validation pictures best, confusing ones and hybrids among them.
+    """
+    index, other = np.arange(len(scores)), np.array(scores, dtype=np.float64)
+    own = other[index, predicted].copy()
+    other[index, predicted] = np.nan
+    mean = np.nan_to_num(own).sum(axis=1) / np.maximum(np.isfinite(own).sum(axis=1), 1)
+    return mean - np.nan_to_num(other).max(axis=(1, 2), initial=0)
+
+
+# --- Tables ----------------------------------------------------------------------------------------------------------
+
+
+class Answers(NamedTuple):
+    """What an explainer answers on one set of pictures."""
+
+    scores: np.ndarray  # PCS, (picture, class, concept)
+    probabilities: np.ndarray  # softmax, (picture, class)
+    right: np.ndarray  # bool (picture,); False everywhere where no class is right
+    black_box: np.ndarray  # probabilities of the probe on the untouched backbone, (picture, class)
+    black_box_right: np.ndarray  # bool (picture,)
+
+    @property
+    def predicted(self):
+        return self.probabilities.argmax(axis=1)
+
+
+def answers(explainer, split, sets=None, labels=None):
+    """`Answers` on the pictures of a split and on confusing ones, `{name: Answers}`; the split is called "clean".
+
+    sets: of `confusing_pictures`; labels: the classes of the pictures that they were made from. Neither a background
+    alone nor a stranger has a class, so that no answer to it is right. The black box is `asxai.baselines.fit_probe`.
+    Raises ValueError where labels do not fit.
+    """
+    study, device = explainer.study, explainer.study.model.feature_mean.device
+    probe, untouched = fit_probe(study.config, study.data, device), study.model
+    if study.config.trainable != "head":  # then the study's own backbone is no longer the black box's
+        untouched = build_model(study.config, len(study.class_names)).to(device)
+    scores, probabilities = explainer.split_pcs(split)
+    black_box = probe.predict_proba(pooled_features(untouched, split_features(untouched, split, study.config.size)[0]))
+    found = {CLEAN: Answers(scores, probabilities, probabilities.argmax(axis=1) == split.labels, black_box,
+                            black_box.argmax(axis=1) == split.labels)}
+    for name, pictures in bar(list((sets or {}).items()), desc="confusing pictures"):
+        scores, probabilities, black_box = _answered(explainer, probe, untouched, pictures)
+        known = name not in (BACKGROUND, STRANGERS)
+        if known and np.shape(labels) != (len(pictures),):
+            raise ValueError(f"labels {np.shape(labels)} must be ({len(pictures)},), the classes of the pictures of "
+                             f"{name!r}: those of the split's `spread_over` with the same count")
+        right = [own.argmax(axis=1) == labels if known else np.zeros(len(pictures), bool)
+                 for own in (probabilities, black_box)]
+        found[name] = Answers(scores, probabilities, right[0], black_box, right[1])
+    return found
+
+
+@torch.inference_mode()
+def _answered(explainer, probe, untouched, pictures):
+    """PCS, softmax and the probe's probabilities of uint8 pictures, with one pass through the fixed part if it can be.
+
+    untouched: the model whose backbone the probe reads, the study's own where its backbone was not trained
+    """
+    model, found = explainer.study.model, []
+    for batch in pictures.split(BATCH):
+        features = model.features(batch.to(model.feature_mean.device))
+        out = model(features)
+        features = features if untouched is model else untouched.features(batch.to(model.feature_mean.device))
+        found.append((out.similarity.cpu(), out.logits.cpu(), torch.from_numpy(pooled_features(untouched, features))))
+    similarity, logits, pooled = (torch.cat(values) for values in zip(*found))
+    return *explainer.pcs_of(similarity, logits), probe.predict_proba(pooled.numpy())
+
+
+def tiers_table(found, rules):
+    """A row per set and tier: `set`, and the columns of `asxai.rules.tier_table`; "all confusing": all but clean."""
+    tables = []
+    for name, own in found.items():
+        tables.append(tier_table(tiers(own.scores, own.predicted, rules), own.right).assign(set=name))
+    rest = [own for name, own in found.items() if name != CLEAN]
+    if rest:
+        of = np.concatenate([tiers(own.scores, own.predicted, rules) for own in rest])
+        tables.append(tier_table(of, np.concatenate([own.right for own in rest])).assign(set=CONFUSING))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["set", *(column for column in table if column != "set")]]
+
+
+def softmax_table(found):
+    """A row per set and network: how often its softmax is above .9, how often it is right then, and how often at all.
+
+    Columns `set`, `network` ("softmax", of the study's own network, or "black box"), `pictures`, `above .9`,
+    `right then` and `right`.
+    """
+    sets = dict(found)
+    rest = [own for name, own in found.items() if name != CLEAN]
+    if rest:
+        sets[CONFUSING] = Answers(*(np.concatenate(values) for values in zip(*rest)))
+    rows = []
+    for name, own in sets.items():
+        for network, values, right in ((SOFTMAX, own.probabilities, own.right),
+                                       (BLACK_BOX, own.black_box, own.black_box_right)):
+            sure = values.max(axis=1) > OVERCONFIDENT
+            rows.append({"set": name, "network": network, "pictures": len(sure), "above .9": sure.mean(),
+                         "right then": right[sure].mean() if sure.any() else np.nan, "right": right.mean()})
+    return pd.DataFrame(rows)
+
+
+def confidence_table(found, draws=300):
+    """How good a guide each of `confidences` is, over all sets: `confidence`, `measure`, `value`, `low`, `high`.
+
+    Measures: "ECE" and "AURC", both lower is better; intervals over pictures.
+    """
+    groups, rows = np.repeat(np.arange(len(found)), [len(own.right) for own in found.values()]), []
+    measures = (("ECE", expected_calibration_error, confidences(found)),
+                ("AURC", lambda values, right: risk_coverage(values, right).aurc, confidences(found, clipped=False)))
+    for name in confidences(found):
+        for measure, of, given in measures:
+            values, right = given[name]
+            resampled = lambda weights: np.array([of(np.repeat(values, w), np.repeat(right, w)) for w in weights])
+            low, high = bootstrap(resampled, groups, draws)
+            rows.append({"confidence": name, "measure": measure, "value": of(values, right), "low": float(low),
+                         "high": float(high)})
+    return pd.DataFrame(rows)
+
+
+def activation_table(explainer, split):
+    """Two readings of A_s (equation 12) on a split: does P_s tell the right class from others? A row per reading.
+
+    Columns `activation`, `right class` and `best other class` (mean over pictures of the mean P_s over a class's
+    concepts) and `right first` (how often the former is higher). The channels are the semantic vectors of notebook 03.
+    """
+    study, concepts = explainer.study, explainer.concepts
+    traits = common_traits(study, concept_regions(study, concepts), measured=2)
+    train, rows = study.data.train, []
+    importance = np.where(np.isfinite(explainer.scores.importance), 1.0, np.nan)
+    read = {ACTIVATIONS[0]: lambda own: concept_activation(concepts, study.similarity(own)),
+            ACTIVATIONS[1]: lambda own: channel_activation(concepts, traits, split_pooled(study, own))}
+    for name, of in read.items():
+        fitted = fit_scores(of(train), train.labels, importance, study.class_names, concepts.names)
+        mean = np.nanmean(fitted.probability(of(split)), axis=2)  # (picture, class)
+        own = mean[np.arange(len(mean)), split.labels]
+        mean[np.arange(len(mean)), split.labels] = -1
+        other = mean.max(axis=1)
+        first = np.mean((own > other) + 0.5 * (own == other))
+        rows.append({"activation": name, "right class": own.mean(), "best other class": other.mean(),
+                     "right first": first})
+    return pd.DataFrame(rows)
+
+
+def bars_of(tiers_of):
+    """`tiers_table` as `asxai.explanation_plots.tier_bars` takes it."""
+    names = {"accuracy_low": "low", "accuracy_high": "high", "pictures": "count"}
+    return tiers_of[tiers_of["tier"] != "all"].rename(columns=names).reset_index(drop=True)
+
+
+def curves(found):
+    """Risk-coverage curves of `confidences` over all sets, `{name: (coverage, risk, aurc)}`."""
+    return {name: tuple(risk_coverage(*own)) for name, own in confidences(found, clipped=False).items()}
+
+
+def summary_row(seed, tiers_of, softmax, confidence):
+    """The claims of one seed side by side, a table of one row."""
+    own = claims(tiers_of, softmax, confidence)
+    return pd.DataFrame([{"seed": seed, **{row["claim"]: row["here"] for row in own}}])
+
+
+def seed_table(study, hidden_parts, strangers, count):
+    """`summary_row` of another study, from its own explainer, on the same pictures."""
+    explainer, split = Explainer(study), study.data.test
+    sets = confusing_pictures(study, split, explainer.concepts, hidden_parts, strangers, count)
+    found = answers(explainer, split, sets, spread_over(split, count).labels)
+    return summary_row(study.config.seed, tiers_table(found, explainer.rules), softmax_table(found),
+                       confidence_table(found, draws=2))
+
+
+# --- Which pictures a notebook shows ---------------------------------------------------------------------------------
+
+
+def most_convinced(pictures, own):
+    """Of uint8 pictures `(picture, 3, size, size)` the one with the highest softmax, `(3, size, size)`."""
+    return pictures[int(own.probabilities.max(axis=1).argmax())]
+
+
+def typical(own):
+    """Index of the picture of median confidence, by its concepts, among those that are right."""
+    confidence = np.where(own.right, concept_confidence(own.scores, own.predicted), np.nan)
+    return int(np.nanargmin(np.abs(confidence - np.nanmedian(confidence))))
+
+
+def closest_call(own):
+    """Index of the picture whose two best classes are closest by their mean PCS."""
+    best = np.sort(np.nanmean(own.scores, axis=2), axis=1)
+    return int((best[:, -1] - best[:, -2]).argmin())
+
+
+def confidences(found, clipped=True):
+    """Confidence and hits of every picture of all sets, by source: `{name: (confidence, right)}`, both `(picture,)`.
+
+    The explanation's (`concept_confidence`), the softmax of the study's network, and the black box's.
+    clipped: whether the explanation's is kept within [0, 1], as a probability is. With many classes it is often below
+    0, where pictures still have an order, which a risk-coverage curve needs
+    """
+    joined = Answers(*(np.concatenate(values) for values in zip(*found.values())))
+    lead = concept_confidence(joined.scores, joined.predicted)
+    return {EXPLANATION: (lead.clip(0, 1) if clipped else lead, joined.right),
+            SOFTMAX: (joined.probabilities.max(axis=1), joined.right),
+            BLACK_BOX: (joined.black_box.max(axis=1), joined.black_box_right)}
+
+
+def claims(tiers_of, softmax, confidence, others=None):
+    """Claims of notebook 06, from `tiers_table`, `softmax_table` and `confidence_table`.
+
+    others: rows of `summary_row` of other seeds, whose values enter means and spreads
+    """
+    def claim(name, values, paper="", holds=None):
+        more = list(others[name].dropna()) if others is not None and name in others else []
+        values = [*np.atleast_1d(values), *more]
+        return results.claim(name, values, paper, None if holds is None else holds(np.mean(values)))
+
+    clean = tiers_of[tiers_of["set"] == CLEAN].set_index("tier")
+    rows = [claim("sure_accuracy", clean.loc[TIERS[0], "accuracy"], "", lambda value: value >= SURE_TARGET),
+            claim("sure_coverage", clean.loc[TIERS[0], "share"], "", lambda value: value >= COVERAGE_TARGET)]
+    if clean.loc[TIERS[1], "pictures"]:
+        rows.append(claim("probably_accuracy", clean.loc[TIERS[1], "accuracy"]))
+    confusing = tiers_of[(tiers_of["set"] == CONFUSING) & (tiers_of["tier"] == TIERS[-1])]
+    if len(confusing):
+        rows += [claim("not_sure_on_confusing", confusing["share"], "corrects overconfidence",
+                       lambda value: value >= NOT_SURE_TARGET),
+                 *(claim(name, softmax.loc[(softmax["set"] == CONFUSING) & (softmax["network"] == network), "above .9"],
+                         "overconfident", lambda value: value > 0.5)
+                   for name, network in (("softmax_sure_on_confusing", SOFTMAX),
+                                         ("black_box_sure_on_confusing", BLACK_BOX)))]
+    areas = confidence[confidence["measure"] == "AURC"].set_index("confidence")["value"]
+    rows += [claim("aurc_explanation", areas[EXPLANATION], "", lambda value: value <= areas[SOFTMAX]),
+             claim("aurc_softmax", areas[SOFTMAX])]
+    return rows
