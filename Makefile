@@ -16,8 +16,9 @@ ARGUMENTS = $(if $(DATASET),--dataset '$(DATASET)') $(if $(NOTEBOOKS),--notebook
 
 # The tests execute the committed notebooks too: with the trained studies in runs/, but with figures of their own and
 # without progress bars. nbval starts the kernel of this very environment and compares the cells tagged for it.
-NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null \
-	$(RUN) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
+# Both on two cores, a file a process; with one thread each, or they would wait for one another.
+NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null OMP_NUM_THREADS=1 \
+	$(RUN) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup figures study test bench lab notebooks lock clean
@@ -39,7 +40,7 @@ study: $(READY)  ## the same with the long protocol: the trainings of the full s
 	$(RUN) -m asxai.run study $(ARGUMENTS)
 
 test: $(READY)  ## the tests, then every committed notebook: it runs, and its checked numbers come out again
-	$(RUN) -m pytest tests
+	$(RUN) -m pytest -n 2 --dist loadfile tests
 	$(if $(wildcard notebooks/*.ipynb),$(NBVAL))
 
 bench: $(READY)  ## the table of measurements
