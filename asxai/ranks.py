@@ -68,32 +68,48 @@ class Ranks(NamedTuple):
 def matrix_ranks(maps, tolerance=None):
     """Ranks of maps `(..., height, width)` by their singular values (equation 5); `Ranks`.
 
-    tolerance: share of a map's largest singular value that others must exceed to count. None: max(height, width) times
-        the machine epsilon of the maps' type (of float64 for whole numbers), as in torch.linalg.matrix_rank, which
-        HRank calls, and in NumPy
+    tolerance: share of a map's largest singular value that others must exceed to count. None: `usual_tolerance`
 
     Maps of every type and device are decomposed in float64 on the CPU (128,000 of 14 x 14 in 2 s on one core), so that
     ranks do not depend on the device, nor on how float32 rounds on the way: only the tolerance is that of the type.
     Raises ValueError for maps that are not finite, or a tolerance outside [0, 1).
     """
     maps = _tensor(maps, "maps", "(..., height, width)")
+    return ranks_of(singular_values(maps), usual_tolerance(maps) if tolerance is None else tolerance)
+
+
+def usual_tolerance(maps):
+    """max(height, width) times the machine epsilon of the maps' type (of float64 for whole numbers).
+
+    As in torch.linalg.matrix_rank, which HRank calls, and in NumPy.
+    """
+    maps = torch.as_tensor(maps)
+    kind = maps.dtype if maps.is_floating_point() else torch.float64
+    return max(maps.shape[-2:]) * torch.finfo(kind).eps
+
+
+def singular_values(maps):
+    """Of maps `(..., height, width)`, the largest first: float64 `(..., min(height, width))` on the CPU."""
+    maps = _tensor(maps, "maps", "(..., height, width)")
     height, width = maps.shape[-2:]
-    if tolerance is None:
-        kind = maps.dtype if maps.is_floating_point() else torch.float64
-        tolerance = max(height, width) * torch.finfo(kind).eps
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance={tolerance} must be at least 0 and below 1, or None for that of the maps' type")
-    numerical, effective = [], []
+    values = []
     for batch in maps.reshape(-1, height, width).split(max(1, NUMBERS_AT_ONCE // (height * width))):
         batch = batch.cpu().double()
         _check_finite(batch, "maps")
-        values = torch.linalg.svdvals(batch)  # (map, min(height, width)), the largest first
-        numerical.append((values > tolerance * values[:, :1]).sum(dim=1))
-        total = values.sum(dim=1, keepdim=True)
-        share = values / torch.where(total > 0, total, 1)
-        effective.append(torch.where(total[:, 0] > 0, torch.special.entr(share).sum(dim=1).exp(), 0))
-    numerical, effective = (torch.cat(parts).reshape(maps.shape[:-2]).numpy() for parts in (numerical, effective))
-    return Ranks(numerical, numerical / min(height, width), effective)
+        values.append(torch.linalg.svdvals(batch))
+    return torch.cat(values).reshape(*maps.shape[:-2], min(height, width))
+
+
+def ranks_of(values, tolerance):
+    """`Ranks` of what `singular_values` gives, so that several tolerances need one decomposition."""
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance={tolerance} must be at least 0 and below 1, or None for that of the maps' type")
+    values = torch.as_tensor(values)
+    numerical = (values > tolerance * values[..., :1]).sum(dim=-1).numpy()
+    total = values.sum(dim=-1, keepdim=True)
+    share = values / torch.where(total > 0, total, 1)
+    effective = torch.where(total[..., 0] > 0, torch.special.entr(share).sum(dim=-1).exp(), 0).numpy()
+    return Ranks(numerical, numerical / values.shape[-1], effective)
 
 
 def redundant(numerical):

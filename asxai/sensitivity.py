@@ -2,33 +2,45 @@
 
     found = layer_ranks(study, concept_regions(study, concepts), study.data.test)   # a LayerRanks per class and layer
     found[0].sensitivity().share                                                    # Figure 4's scores
-    drops = hidden_drops(study, regions, study.data.test)                           # what the class logit loses
+    measured = class_importance(found, gradient_activation(...), sobol_indices(...), hidden_drops(...))
+    table = correlation_table(measured)                                             # does rank foretell effects?
 
 The paper holds that a concept whose filters have maps of high rank matters more. That can be tested: hide the concept,
 or on drawn pictures do not draw the part, and see how far the logit of the picture's class falls. The same is asked of
-simpler measures of importance, computed on the same pictures.
+simpler measures of importance, which read the same layer on the same pictures.
 """
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy.stats import qmc
+from scipy.stats import qmc, rankdata
 
 from .common_traits import drawn_without, spread_over
 from .concepts import is_named_after
+from .data import Split
 from .features import BATCH
-from .masks import conceal
+from .masks import conceal, semantic_masks
 from .pictures import to_batch
 from .progress import bar
-from .ranks import Ranks, bootstrap_shares, halves_agreement, matrix_ranks, overlaps, sensitivity, spearman, vote
+from .ranks import (bootstrap_shares, halves_agreement, overlaps, ranks_of, redundant, sensitivity,
+                    singular_values, spearman, usual_tolerance, vote)
+from .results import claim
 
-GRID = 84  # side of the grid on which filters' and concepts' masks are compared: fine for maps of up to 42 cells
+LAST = {"last added": "add_on.3"}  # the layer whose R_s weighs explanations
+GRID = 42  # side of the grid on which filters' and concepts' masks are compared: two cells to one of the last layer
+TOLERANCE = 1e-2  # of ranks: orders of concepts in training pictures repeat better than by matrix_rank's (notebook 04)
+TOLERANCES = (None, 1e-4, 1e-3, 1e-2, 1e-1)  # that are compared; None is matrix_rank's
+NUMERICAL, EFFECTIVE = "numerical", "effective"  # kinds of rank
 RANK, ACTIVATION, GRADIENT, SOBOL = "R_s", "mean activation", "gradient x activation", "Sobol index"
 HIDDEN, UNDRAWN = "concept hidden", "part not drawn"
+MEAN = "mean over classes"
+AGREEMENT_TARGET = 0.9  # of orders of concepts between halves of the pictures; this study's own
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,45 +50,99 @@ class LayerRanks:
     class_name: str
     layer: str
     names: tuple  # (concept,)
-    ranks: Ranks  # of each filter's map, (picture, filter)
+    values: np.ndarray  # singular values of each filter's map, (picture, filter, min(height, width)), largest first
+    tolerance: float  # share of the largest that others must exceed to count
+    usual: float  # the same by `asxai.ranks.usual_tolerance`
     iou: np.ndarray  # (picture, filter, concept): overlap of where a filter fires with where a concept is
     activation: np.ndarray  # (picture, filter): mean over the map
-    credit: np.ndarray  # (picture, concept): gradient of the class logit times activation, summed over the mask
+    module: str = ""  # the layer's name in the network
+    shown: Split | None = None  # the pictures
+
+    @property
+    def ranks(self):
+        """`asxai.ranks.Ranks` of each filter's map, `(picture, filter)`."""
+        return ranks_of(self.values, self.tolerance)
 
     def votes(self):
         """Which concept each filter extracts, see `asxai.ranks.vote`."""
         return vote(self.iou)
 
-    def sensitivity(self):
-        """R_s by numerical rank (eq. 6), see `asxai.ranks.sensitivity`."""
-        return sensitivity(self.ranks.numerical, self.votes().concepts, len(self.names))
+    def sensitivity(self, kind=NUMERICAL):
+        """R_s (eq. 6) by a kind of `ranks`, see `asxai.ranks.sensitivity`. The score (eq. 13) takes the numerical."""
+        return sensitivity(getattr(self.ranks, kind), self.votes().concepts, len(self.names))
 
-    def mean_activation(self):
-        """Mean activation of the filters that extract a concept, `(concept,)`; NaN for a concept without filters."""
-        return sensitivity(np.abs(self.activation), self.votes().concepts, len(self.names)).mean
+
+# --- Ranks of layers -------------------------------------------------------------------------------------------------
 
 
 def layers(study, stages=3):
     """Layers by what they are called here, from early to late: the last stages of the backbone, both added ones."""
     names = {f"stage {name}": f"backbone.stages.{name}" for name in study.model.backbone.stage_names[-stages:]}
-    return {**names, "first added": "add_on.1", "last added": "add_on.3"}
+    return {**names, "first added": "add_on.1", **LAST}
+
+
+def layer_ranks(study, regions, split, names=None, pictures=100, percentile=95.0, tolerance=TOLERANCE):
+    """`LayerRanks` of each class and layer, classes outermost.
+
+    regions: where the concepts are, see `asxai.common_traits`
+    names: of layers, `{what it is called: its name in the network}`; None: `layers(study)`. Without stages of the fixed
+        part, as with `LAST`, cached features are enough: seconds
+    pictures: of a class, evenly spread over the split
+    percentile: above which filters fire, as in `asxai.ranks.overlaps`
+    tolerance: as in `asxai.ranks.matrix_ranks`, None is the usual one
+
+    A concept that is in none of the pictures is left out. Raises ValueError for a layer that the network lacks.
+    """
+    names, found = layers(study) if names is None else names, []
+    for label, class_name in enumerate(study.class_names):
+        shown = spread_over(split.take(split.labels == label), pictures)
+        region = regions(label, shown)
+        seen = region.masks.flatten(2).any(2).any(0)
+        masks = F.interpolate(region.masks[:, seen].float(), size=(GRID, GRID), mode="nearest") > 0.5
+        parts, usual = {layer: [] for layer in names}, {}
+        for start, outputs in _recorded_maps(study, shown, names.values(), f"ranks, {class_name}"):
+            for layer, name in names.items():
+                maps = outputs[name]
+                usual[layer] = usual_tolerance(maps)
+                parts[layer].append((singular_values(maps).numpy(),
+                                     overlaps(maps, masks[start:start + BATCH], percentile),
+                                     maps.mean(dim=(2, 3)).numpy()))
+        for layer, pieces in parts.items():
+            values, iou, activation = (np.concatenate(piece) for piece in zip(*pieces))
+            found.append(LayerRanks(class_name, layer, tuple(np.array(region.names)[seen.numpy()].tolist()), values,
+                                    usual[layer] if tolerance is None else tolerance, usual[layer], iou, activation,
+                                    names[layer], shown))
+    return found
+
+
+@torch.inference_mode()
+def _recorded_maps(study, split, modules, desc=None):
+    """Per batch of a split its first picture's number, and the maps of the named modules on the CPU, by name."""
+    model, device = study.model, study.model.feature_mean.device
+    fixed = [f"backbone.stages.{name}" for name in model.backbone.stage_names[:model.fixed_stages]]
+    cached = None if any(f"{module}.".startswith(f"{name}.") for module in modules for name in fixed) else \
+        study.features(split)[0]
+    with _recorded(model, modules) as outputs:
+        for start in bar(range(0, len(split), BATCH), desc=desc):
+            batch = slice(start, start + BATCH)
+            features = model.features(to_batch(split.paths[batch], study.config.size).to(device)) if cached is None \
+                else cached[batch].to(device)
+            model(features)
+            yield start, {name: maps.cpu() for name, maps in outputs.items()}
 
 
 @contextmanager
 def _recorded(model, modules):
-    """Output of each of the named modules in the forward passes within, by name; gradients reach all of them."""
+    """Output of each of the named modules in the forward passes within, by name."""
     named, outputs = dict(model.named_modules()), {}
     unknown = [name for name in modules if name not in named]
     if unknown:
         raise ValueError(f"layer {unknown[0]!r} is not in the network; it has {', '.join(filter(None, named))}")
 
-    def record(name):
-        def hook(module, arguments, output):
-            outputs[name] = output if output.requires_grad else output.detach().requires_grad_()
-            return outputs[name]
-        return hook
+    def keep(name):
+        return lambda module, arguments, output: outputs.update({name: output})
 
-    handles = [named[name].register_forward_hook(record(name)) for name in modules]
+    handles = [named[name].register_forward_hook(keep(name)) for name in modules]
     try:
         yield outputs
     finally:
@@ -84,43 +150,36 @@ def _recorded(model, modules):
             handle.remove()
 
 
-def layer_ranks(study, regions, split, names=None, pictures=100, percentile=95.0, tolerance=None):
-    """`LayerRanks` of each class and layer, classes outermost.
+def panel(study, own, most=3):
+    """What `asxai.sensitivity_plots.sensitivity_panel` needs of a `LayerRanks`, but title and order.
 
-    regions: where the concepts are, see `asxai.common_traits`
-    names: of layers, `{what it is called: its name in the network}`; None: `layers(study)`
-    pictures: of a class, evenly spread over the split
-    percentile: above which filters fire, as in `asxai.ranks.overlaps`; tolerance: as in `asxai.ranks.matrix_ranks`
-
-    A concept that is in none of the pictures is left out. Raises ValueError for a layer that the network lacks.
+    The strongest filters of a concept are those that overlap it most, over all pictures; each is shown in the picture
+    in which it does so most.
     """
-    names, found = layers(study) if names is None else names, []
-    device = study.model.feature_mean.device
-    for label, class_name in enumerate(study.class_names):
-        shown = spread_over(split.take(split.labels == label), pictures)
-        region = regions(label, shown)
-        seen = region.masks.flatten(2).any(2).any(0)
-        masks = F.interpolate(region.masks[:, seen].float(), size=(GRID, GRID), mode="nearest") > 0.5
-        parts = {layer: [] for layer in names}
-        for start in bar(range(0, len(shown), BATCH), desc=f"ranks, {class_name}"):
-            batch, own = to_batch(shown.paths[start:start + BATCH], study.config.size), masks[start:start + BATCH]
-            with torch.inference_mode(False), torch.enable_grad(), _recorded(study.model, names.values()) as outputs:
-                logits = study.model(study.model.features(batch.to(device))).logits
-                gradients = torch.autograd.grad(logits[:, label].sum(), [outputs[name] for name in names.values()])
-            for (layer, name), gradient in zip(names.items(), gradients):
-                maps, credit = outputs[name].detach(), (outputs[name].detach() * gradient).sum(dim=1, keepdim=True)
-                inside = F.adaptive_avg_pool2d(own.float(), maps.shape[-2:])
-                ranks = matrix_ranks(maps, tolerance)
-                parts[layer].append((*ranks, overlaps(maps.cpu(), own, percentile), maps.mean(dim=(2, 3)).cpu().numpy(),
-                                     (credit.cpu() * inside).sum(dim=(2, 3)).numpy()))
-        for layer, pieces in parts.items():
-            *ranks, iou, activation, credit = (np.concatenate(piece) for piece in zip(*pieces))
-            found.append(LayerRanks(class_name, layer, tuple(np.array(region.names)[seen.numpy()]), Ranks(*ranks), iou,
-                                    activation, credit))
-    return found
+    concepts, result, chosen = own.votes().concepts, own.sensitivity(), []
+    for k in range(len(own.names)):
+        members = np.flatnonzero(concepts == k)
+        strongest = members[np.argsort(-own.iou[:, members, k].mean(axis=0), kind="stable")[:most]]
+        chosen.append([(int(own.iou[:, f, k].argmax()), int(f)) for f in strongest])
+    needed = sorted({picture for pairs in chosen for picture, _ in pairs})
+    shown, maps = own.shown.take(needed), {}
+    for start, outputs in _recorded_maps(study, shown, [own.module]):
+        maps |= dict(zip(needed[start:start + BATCH], outputs[own.module]))
+    pixels = dict(zip(needed, study.pictures(list(shown.paths))))
+    examples = [[(pixels[p], semantic_masks(maps[p][f], study.config.size).numpy(), f) for p, f in pairs]
+                for pairs in chosen]
+    return {"pictures": list(study.pictures(list(spread_over(own.shown, 2).paths))), "ranks": own.ranks.numerical,
+            "filter_concepts": concepts, "names": list(own.names), "scores": result.share, "examples": examples,
+            "intervals": bootstrap_shares(result.per_picture)}
 
 
-# --- Causal importance -----------------------------------------------------------------------------------------------
+def by_filter(found, key="class_name", kind=NUMERICAL):
+    """What `asxai.sensitivity_plots.filter_ranks` needs but a title, by class, or with key="layer" by layer."""
+    return [{getattr(own, key): value(own) for own in found} for value in (
+        lambda own: getattr(own.ranks, kind), lambda own: own.votes().concepts, lambda own: list(own.names))]
+
+
+# --- What hiding takes from the logit --------------------------------------------------------------------------------
 
 
 @torch.inference_mode()
@@ -159,44 +218,220 @@ def undrawn_drops(study, split, pictures=30):
     return results
 
 
-def sobol_indices(study, regions, split, pictures=6, points=16, fill="mean", seed=0):
+# --- Other measures of importance ------------------------------------------------------------------------------------
+
+
+def gradient_activation(study, split, pictures=100):
+    """Gradient x activation of the last added layer's filters: per class `(picture, filter)`.
+
+    |mean over the map of activation times gradient of the class logit|: what the logit loses, to first order, without
+    the filter (Molchanov et al., ICLR 2017), a criterion for pruning like the rank. It is read by filter because over
+    the channels of a cell the products sum to zero: a cosine does not depend on the embedding's length.
+
+    pictures: of a class, evenly spread over the split. From cached features.
+    """
+    results, device = [], study.model.feature_mean.device
+    for label in range(len(study.class_names)):
+        shown, found = spread_over(split.take(split.labels == label), pictures), []
+        for batch in study.features(shown)[0].split(BATCH):
+            with torch.no_grad():
+                embedding = study.model.embed(batch.to(device))
+            with torch.enable_grad():
+                logits = study.model.compare(embedding.requires_grad_()).logits[:, label]
+                gradient, = torch.autograd.grad(logits.sum(), embedding)
+            found.append((embedding.detach() * gradient).mean(dim=(2, 3)).abs().cpu().double())
+        results.append(torch.cat(found).numpy())
+    return results
+
+
+@torch.inference_mode()
+def sobol_indices(study, regions, split, pictures=30, points=32, seed=0):
     """Total Sobol index of each concept for the logit of the class: per class `(names, (picture, concept))`.
 
-    Each concept fades into `fill` by a factor from 0 to 1; the index is the share of the logit's variance that goes
-    with a concept's factor, alone and together with others (Jansen's estimator on a scrambled Sobol sequence; for masks
-    of pictures: Fel et al., NeurIPS 2021). points: a power of two; a picture costs points * (concepts + 2) passes.
+    The cells of each concept fade by a factor from 0 to 1 into the picture's mean embedding; the index is the share of
+    the logit's variance that goes with a concept's factor, alone and together with others (Jansen's estimator on a
+    scrambled Sobol sequence; for masks of pictures: Fel et al., NeurIPS 2021). points: a power of two
+
+    pictures: of a class, evenly spread over the split. From cached features.
     """
-    results = []
+    results, device = [], study.model.feature_mean.device
     for label, class_name in enumerate(study.class_names):
         shown = spread_over(split.take(split.labels == label), pictures)
-        region, whole = regions(label, shown), to_batch(shown.paths, study.config.size)
-        count = len(region.names)
-        sample = torch.from_numpy(qmc.Sobol(2 * count, seed=seed).random(points)).float()
-        first, second = sample[:, :count], sample[:, count:]
-        swapped = first.repeat(count, 1, 1)
-        swapped[torch.arange(count), :, torch.arange(count)] = second.T
-        factors = torch.cat([first, swapped.flatten(0, 1)])  # (point, concept)
-        hidden, indices = conceal(whole, torch.ones_like(region.masks[:, 0]), False, fill), []
-        for picture, filled, masks in bar(list(zip(whole, hidden, region.masks)), desc=f"Sobol indices, {class_name}"):
-            left = torch.ones(len(factors), *masks.shape[1:])
-            for k, mask in enumerate(masks):
-                left[:, mask] *= factors[:, k, None]
-            faded = (left[:, None] * picture + (1 - left[:, None]) * filled).round().to(torch.uint8)
-            base, other = np.split(class_logits(study, faded, label), [points])
-            variance = np.concatenate([base, other]).var()
-            indices.append(((base - other.reshape(count, points)) ** 2).mean(axis=1) / 2 / max(variance, 1e-12))
+        region, features = regions(label, shown), study.features(shown)[0]
+        factors, indices = _factors(len(region.names), points, seed).to(device), []
+        for one, masks in bar(list(zip(features, region.masks)), desc=f"Sobol indices, {class_name}"):
+            embedding = study.model.embed(one[None].to(device))[0]
+            # share of each cell that a mask covers, (concept, height, width)
+            inside = F.adaptive_avg_pool2d(masks.float()[None], embedding.shape[1:])[0].to(device)
+            logits = _faded_logits(study.model, embedding, inside, factors)[:, label].cpu().double().numpy()
+            logits = logits.reshape(len(masks) + 1, points)  # the sample, then with each factor drawn anew
+            indices.append(((logits[0] - logits[1:]) ** 2).mean(axis=1) / 2 / max(logits.var(), 1e-12))
         results.append((tuple(region.names), np.stack(indices)))
     return results
+
+
+def _factors(count, points, seed):
+    """How much of each concept is left, `(point, concept)`: a sample, then for each concept that with it drawn anew."""
+    sample = torch.from_numpy(qmc.Sobol(2 * count, seed=seed).random(points)).float()
+    first, second = sample[:, :count], sample[:, count:]
+    swapped = first.repeat(count, 1, 1)  # (concept, point, concept)
+    swapped[torch.arange(count), :, torch.arange(count)] = second.T
+    return torch.cat([first, swapped.flatten(0, 1)])
+
+
+def _faded_logits(model, embedding, inside, factors):
+    """Logits `(point, class)` of an embedding `(channel, h, w)` of which concepts `(concept, h, w)` are faded."""
+    touched = inside.amax(dim=0) > 0  # other cells never change: their best cosines are computed once
+    still = model.compare(embedding[None]).maps.masked_fill(touched, -1).amax(dim=(3, 4))  # (1, class, basis)
+    mean = embedding.mean(dim=(1, 2))[:, None]
+    change, cover = embedding[:, touched] - mean, inside[:, touched]  # (channel, cell), (concept, cell)
+    logits = []
+    for part in factors.split(2 * BATCH):
+        left = (1 - cover * (1 - part[:, :, None])).prod(dim=1, keepdim=True)  # (point, 1, cell)
+        best = torch.maximum(model.compare((mean + left * change)[..., None]).similarity, still)
+        logits.append(model.last_layer(best.flatten(1)))
+    return torch.cat(logits)
+
+
+# --- Does rank mean importance? --------------------------------------------------------------------------------------
+
+
+class ClassImportance(NamedTuple):
+    """What each method says of the concepts of a class, and what really happens; arrays are `(picture, concept)`."""
+
+    class_name: str
+    names: tuple  # (concept,)
+    methods: dict  # method: importance
+    causes: dict  # reference: drop of the logit; NaN for a concept that is named after no part
+
+
+def class_importance(found, gradients, sobol, hidden, undrawn=()):
+    """`ClassImportance` of each class.
+
+    found: `LayerRanks` of the last added layer, a class each; gradients, sobol, hidden, undrawn: of
+        `gradient_activation`, `sobol_indices`, `hidden_drops` and `undrawn_drops`
+
+    R_s, mean activation and gradient x activation of a concept are means over the filters that extract it. A part that
+    is not drawn stands beside all concepts of its name, "x 2" like "x".
+    """
+    results = []
+    for label, own in enumerate(found):
+        of_concepts = lambda values, own=own: sensitivity(values, own.votes().concepts, len(own.names)).per_picture
+        of_names = lambda given, own=own: given[1][:, [given[0].index(name) for name in own.names]]
+        methods = {RANK: own.sensitivity().per_picture, ACTIVATION: of_concepts(np.abs(own.activation)),
+                   GRADIENT: of_concepts(gradients[label]), SOBOL: of_names(sobol[label])}
+        causes = {HIDDEN: of_names(hidden[label])}
+        if undrawn:
+            parts, drops = undrawn[label]
+            without = np.full(len(drops), np.nan)
+            causes[UNDRAWN] = np.stack([next((drop for part, drop in zip(parts, drops.T) if is_named_after(name, part)),
+                                             without) for name in own.names], axis=1)
+        results.append(ClassImportance(own.class_name, own.names, methods, causes))
+    return results
+
+
+def causal_check(study, regions, found, split, pictures=20):
+    """`class_importance` with all that goes into it; found: `LayerRanks` of the last added layer.
+
+    pictures: of a class, in which something is hidden or not drawn. R_s, mean activation and gradient x activation are
+    read from all pictures of the split.
+    """
+    return class_importance(found, gradient_activation(study, split, int(split.class_counts().max())),
+                            sobol_indices(study, regions, split, pictures),
+                            hidden_drops(study, regions, split, pictures), undrawn_drops(study, split, pictures))
+
+
+def importance_table(measured):
+    """A row per class, concept, method and reference: `value` of the method, `causal` drop of the logit."""
+    return pd.DataFrame([
+        {"class": own.class_name, "concept": name, "method": method, "reference": reference, "value": value,
+         "causal": drop}
+        for own in measured for reference, drops in own.causes.items() for method, values in own.methods.items()
+        for name, value, drop in zip(own.names, values.mean(axis=0), drops.mean(axis=0)) if np.isfinite(drop)])
+
+
+def correlation_table(measured, draws=1000, seed=0):
+    """Spearman's correlation of importance and drop over the concepts of a class: a row per method, reference, class.
+
+    `spearman` with `low` and `high`, a 95 % bootstrap interval over pictures, `concepts`, and `chance`: what 2.5 % of
+    random orders of the concepts exceed. Last come rows of the class `MEAN`, the mean of the classes' correlations.
+    NaN for fewer than 3 concepts; means are over the other classes.
+    """
+    rows = []
+    for reference in measured[0].causes:
+        for method in measured[0].methods:
+            found = [_correlations(own.methods[method], own.causes[reference], draws, [seed, label])
+                     for label, own in enumerate(measured)]
+            names = [own.class_name for own in measured]
+            known = [one for one in found if np.isfinite(one.spearman)]
+            if len(known):
+                names.append(MEAN)
+                found.append(_Correlations(sum(one.concepts for one in known),
+                                           *(np.mean(own, axis=0) for own in zip(*(one[1:] for one in known)))))
+            for name, one in zip(names, found):
+                low, high, chance = (np.quantile(values, share) for values, share in
+                                     ((one.redrawn, 0.025), (one.redrawn, 0.975), (one.shuffled, 0.975)))
+                rows.append({"method": method, "reference": reference, "class": name, "concepts": one.concepts,
+                             "spearman": one.spearman, "low": low, "high": high, "chance": chance})
+    table = pd.DataFrame(rows)
+    return table.sort_values("class", key=lambda names: names == MEAN, kind="stable", ignore_index=True)
+
+
+class _Correlations(NamedTuple):
+    """Spearman's correlation of a method and a reference; NaN where there is none."""
+
+    concepts: int
+    spearman: float
+    redrawn: np.ndarray  # (draw,): with pictures drawn again
+    shuffled: np.ndarray  # (draw,): with concepts in random order
+
+
+def _correlations(values, drops, draws, seed):
+    known = np.isfinite(values).all(axis=0) & np.isfinite(drops).all(axis=0)
+    values, drops, generator = values[:, known], drops[:, known], np.random.default_rng(seed)
+    correlation = spearman(values.mean(axis=0), drops.mean(axis=0))
+    if np.isnan(correlation):
+        return _Correlations(int(known.sum()), correlation, *np.full((2, draws), np.nan))
+    means = [_redrawn(own, draws, generator) for own in (values, drops)]  # which differ in the number of pictures
+    orders = generator.permuted(np.tile(values.mean(axis=0), (draws, 1)), axis=1)
+    return _Correlations(int(known.sum()), correlation, _spearman_rows(*means),
+                         _spearman_rows(orders, drops.mean(axis=0)[None]))
+
+
+def _redrawn(values, draws, generator):
+    """Means of `(picture, concept)` over pictures drawn again, `(draw, concept)`."""
+    count = len(values)
+    return generator.multinomial(count, np.full(count, 1 / count), draws) @ values / count
+
+
+def _spearman_rows(first, second):
+    """Spearman's correlation of each row, `(row, concept)` to `(row,)`; 0 for a row without an order."""
+    first, second = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in
+                     (rankdata(first.round(12), axis=1), rankdata(second.round(12), axis=1)))
+    scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    return (first * second).sum(axis=1) / np.where(scale > 0, scale, 1)
+
+
+def best_alternative(correlations, reference):
+    """The method other than R_s that agrees best with a reference, by the mean over classes and seeds."""
+    means = correlations[(correlations["class"] == MEAN) & (correlations["reference"] == reference)]
+    return means[means["method"] != RANK].groupby("method")["spearman"].mean().idxmax()
+
+
+def causal_reference(correlations):
+    """Which reference counts: parts that are not drawn where there are any, else hidden concepts."""
+    means = correlations[correlations["class"] == MEAN]
+    return UNDRAWN if (means["reference"] == UNDRAWN).any() else HIDDEN
 
 
 # --- Tables ----------------------------------------------------------------------------------------------------------
 
 
-def share_table(found):
+def share_table(found, kind=NUMERICAL):
     """A row per class, layer and concept: `share` of R_s with its interval over pictures, `filters`, `mean` R_s."""
     rows = []
     for own in found:
-        result = own.sensitivity()
+        result = own.sensitivity(kind)
         intervals = bootstrap_shares(result.per_picture)
         for k, name in enumerate(own.names):
             rows.append({"class": own.class_name, "layer": own.layer, "concept": name, "share": result.share[k],
@@ -205,42 +440,162 @@ def share_table(found):
     return pd.DataFrame(rows)
 
 
-def halves_table(found):
+def halves_table(found, draws=100):
     """Agreement of the order of concepts between halves of the pictures: a row per class and layer."""
     rows = []
     for own in found:
-        mean, (low, high) = halves_agreement(own.ranks.numerical, own.iou)
+        mean, (low, high) = halves_agreement(own.ranks.numerical, own.iou, draws)
         rows.append({"class": own.class_name, "layer": own.layer, "spearman": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
-def importance_table(found, sobol, hidden, undrawn=()):
-    """A row per class, concept, method and reference: `value` of the method, `causal` drop of the logit.
+def rank_kinds(found, tolerances=TOLERANCES, draws=20):
+    """Which kind of rank to take: a row per class and kind, of `LayerRanks` of one layer.
 
-    found: `LayerRanks` of one layer, a class each. A part that is not drawn stands beside all concepts of its name,
-    "ear 2" like "ear"; concepts without a part of their name have no row there.
+    `halves`: agreement as in `halves_table`, of fewer draws; `least` and `most`: smallest and largest scaled R_s, both
+    1 where all concepts weigh the same; `between`: share of the variance of ranks that lies between filters, 1 if a
+    filter has the same rank in every picture.
     """
     rows = []
-    for label, own in enumerate(found):
-        columns = {RANK: dict(zip(own.names, own.sensitivity().mean)),
-                   ACTIVATION: dict(zip(own.names, own.mean_activation())),
-                   GRADIENT: dict(zip(own.names, own.credit.mean(axis=0))),
-                   SOBOL: dict(zip(sobol[label][0], sobol[label][1].mean(axis=0)))}
-        references = {HIDDEN: dict(zip(hidden[label][0], hidden[label][1].mean(axis=0)))}
-        if undrawn:
-            drops = dict(zip(undrawn[label][0], undrawn[label][1].mean(axis=0)))
-            references[UNDRAWN] = {name: next((drops[part] for part in drops if is_named_after(name, part)), np.nan)
-                                   for name in own.names}
-        for reference, causal in references.items():
-            rows += [{"class": own.class_name, "concept": name, "method": method, "reference": reference,
-                      "value": values[name], "causal": causal[name]}
-                     for method, values in columns.items() for name in own.names if np.isfinite(causal[name])]
+    for own in found:
+        concepts = own.votes().concepts
+        for kind, ranks in _kinds(own, tolerances).items():
+            result = sensitivity(ranks, concepts, len(own.names))
+            scaled = result.scaled[result.filters > 0]
+            between, within = ranks.mean(axis=0).var(), ranks.var(axis=0).mean()
+            rows.append({"class": own.class_name, "rank": kind, "mean": ranks.mean(),
+                         "halves": halves_agreement(ranks, own.iou, draws)[0], "least": scaled.min(),
+                         "most": scaled.max(), "between": between / max(between + within, 1e-12)})
     return pd.DataFrame(rows)
 
 
-def correlation_table(table):
-    """Spearman's correlation of value and causal drop: a row per method, reference and class."""
-    rows = [{"method": method, "reference": reference, "class": class_name, "concepts": len(own),
-             "spearman": spearman(own["value"], own["causal"])}
-            for (method, reference, class_name), own in table.groupby(["method", "reference", "class"], sort=False)]
+def kind_correlations(found, measured, tolerances=TOLERANCES):
+    """Spearman's correlation of R_s by each kind of rank with the drops, mean over classes: a row per kind."""
+    rows = []
+    for own, causes in zip(found, (one.causes for one in measured)):
+        for kind, ranks in _kinds(own, tolerances).items():
+            mean = sensitivity(ranks, own.votes().concepts, len(own.names)).mean
+            rows.append({"rank": kind, **{name: spearman(mean, drops.mean(axis=0)) for name, drops in causes.items()}})
+    return pd.DataFrame(rows).groupby("rank", sort=False).mean().reset_index()
+
+
+def _kinds(own, tolerances):
+    """Ranks `(picture, filter)` by what they are called."""
+    names = {f"tolerance {tolerance:g}" if tolerance else "matrix_rank’s tolerance": tolerance or own.usual
+             for tolerance in tolerances}
+    return {**{name: ranks_of(own.values, tolerance).numerical for name, tolerance in names.items()},
+            "effective rank": own.ranks.effective}
+
+
+def filter_table(found):
+    """A row per class and layer: how many `filters`, of how many no concept comes (`none`), which are `redundant`.
+
+    `mean_rank` is relative: 1 if every map has full rank. `numbers` lists redundant filters.
+    """
+    rows = []
+    for own in found:
+        zero = np.flatnonzero(redundant(own.ranks.numerical))
+        rows.append({"class": own.class_name, "layer": own.layer, "filters": own.iou.shape[1],
+                     "none": int((own.votes().concepts < 0).sum()), "mean_rank": own.ranks.relative.mean(),
+                     "redundant": len(zero), "numbers": ", ".join(map(str, zero)) or "–"})
     return pd.DataFrame(rows)
+
+
+def order_table(found, first=(), last=(), above=(), draws=1000, seed=0):
+    """Where concepts of given names stand in the order by R_s: a row per finding and class that has such concepts.
+
+    found: `LayerRanks` of one layer
+    first, last: names whose concept is to be first or last, each a finding; above: two names, the first of which is to
+        have a higher R_s than the second. "x 2" is one with "x", by the mean of both
+
+    `scaled`: R_s of the named concept; `other`: the highest (last: the lowest) of the others; `place` of the named
+    `among` so many, 1 is the highest; `holds` by the means; `draws`: the share of bootstrap draws of pictures in which
+    it holds. Concepts without filters do not count.
+    """
+    findings = [(f"{name} first", name, None, 1) for name in first]
+    findings += [(f"{name} last", name, None, -1) for name in last]
+    findings += [(" above ".join(above), *above, 1)] if len(above) else []
+    rows = []
+    for finding, name, against, sign in findings:
+        for own in found:
+            result = own.sensitivity()
+            named = (result.filters > 0) & [is_named_after(concept, name) for concept in own.names]
+            others = (result.filters > 0) & ~named & [against is None or is_named_after(concept, against)
+                                                      for concept in own.names]
+            if not named.any() or not others.any():
+                continue
+            value, rest = result.scaled[named].mean(), result.scaled[others]
+            means = sign * _redrawn(np.nan_to_num(result.per_picture), draws, np.random.default_rng(seed))
+            rows.append({"finding": finding, "class": own.class_name, "scaled": value,
+                         "other": sign * (sign * rest).max(), "place": 1 + int((rest > value).sum()),
+                         "among": 1 + len(rest), "holds": bool(sign * value > (sign * rest).max()),
+                         "draws": (means[:, named].mean(axis=1) > means[:, others].max(axis=1)).mean()})
+    return pd.DataFrame(rows, columns=["finding", "class", "scaled", "other", "place", "among", "holds", "draws"])
+
+
+def vote_table(found):
+    """Whether a filter extracts the same concept: a row per pair of classes, and per class between its pictures.
+
+    `agreement`: share of the filters, of those that extract a concept in either, whose concept has the same name. A
+    class beside itself is one half of its pictures beside the other.
+    """
+    def words(own, pictures=slice(None)):
+        return np.array([*own.names, ""], object)[vote(own.iou[pictures]).concepts]
+
+    rows = []
+    for i, own in enumerate(found):
+        for other in found[i:]:
+            pair = [words(own, slice(0, None, 2)), words(own, slice(1, None, 2))] if own is other else \
+                [words(own), words(other)]
+            either = (pair[0] != "") | (pair[1] != "")
+            rows.append({"first": own.class_name, "second": other.class_name, "filters": int(either.sum()),
+                         "agreement": (pair[0] == pair[1])[either].mean() if either.any() else np.nan})
+    return pd.DataFrame(rows)
+
+
+def focus_table(found):
+    """Whether filters that keep to one concept have other ranks than the rest: a row per class.
+
+    Mean rank of filters `with_concept` and `without` (NaN where there are none), and `spearman`, over filters, of the
+    rank and the mean overlap with the concept that a filter overlaps most.
+    """
+    rows = []
+    for own in found:
+        ranks, extracts = own.ranks.numerical.mean(axis=0), own.votes().concepts >= 0
+        rows.append({"class": own.class_name, "with_concept": pd.Series(ranks[extracts]).mean(),
+                     "without": pd.Series(ranks[~extracts]).mean(),
+                     "spearman": spearman(ranks, own.iou.mean(axis=0).max(axis=1))})
+    return pd.DataFrame(rows)
+
+
+def seed_tables(seed, found, measured, first=(), last=(), above=()):
+    """What is compared between seeds, of `LayerRanks` of the last added layer and `causal_check`: tables by name.
+
+    Each has a column `seed`. first, last, above: as in `order_table`
+    """
+    tables = {"shares": share_table(found), "halves": halves_table(found), "filters": filter_table(found),
+              "order": order_table(found, first, last, above), "correlations": correlation_table(measured)}
+    return {name: table.assign(seed=seed) for name, table in tables.items()}
+
+
+def claims(halves, correlations, filters, order):
+    """Claims of notebook 04, from tables of `seed_tables`; values are over seeds.
+
+    `rank_vs_causal` holds if it is above chance, see `correlation_table`; a finding about names, if it does so in every
+    class and seed. Findings of which `order` says nothing are left out.
+    """
+    means = correlations[correlations["class"] == MEAN]
+    reference = causal_reference(correlations)
+    means = means[means["reference"] == reference].set_index(["method", "seed"])
+    best = best_alternative(correlations, reference)
+    own, other = means.loc[RANK], means.loc[best]
+    agreement, zero = halves.groupby("seed")["spearman"].mean(), filters.groupby("seed")["redundant"].mean()
+    rows = [claim("rank_order_halves", agreement, "the same in all pictures", agreement.mean() >= AGREEMENT_TARGET),
+            claim("rank_vs_causal", own["spearman"], "a reliable measure of importance",
+                  own["spearman"].mean() > own["chance"].mean()),
+            claim(f"best_alternative_vs_causal: {best}", other["spearman"]),
+            claim("redundant_filters", zero, "up to 6 of 64", zero.mean() > 0)]
+    for finding, own in order.groupby("finding", sort=False):
+        name = re.sub(r"^(.+) (first|last)$", r"\1s_rank_\2", re.sub("^(.+) above (.+)$", r"\1s_above_\2", finding))
+        rows.append(claim(name, own.groupby("seed")["holds"].mean(), "in all classes shown", own["holds"].all()))
+    return rows

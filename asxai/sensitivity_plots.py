@@ -320,14 +320,15 @@ def correlation_dots(table, title):
     """How well each method foretells the fall of the logit: dots with intervals, a colour per reference.
 
     table: a row per method and reference, with `method`, `reference` (what the drop was measured by), `spearman` in
-        [-1, 1], `low` and `high`, NaN where there is none. Methods and references are drawn in the order in which they
+        [-1, 1], `low` and `high`, NaN where there is none; and, if wanted, `chance`, up to which correlations may be
+        chance: a grey bar from minus that to plus that. Methods and references are drawn in the order in which they
         first occur
 
     The table is given back with these columns.
     """
     columns = ["method", "reference", "spearman", "low", "high"]
     _check_table(table, columns, ["method", "reference"], "take the mean over classes")
-    table = table[columns].reset_index(drop=True)
+    table = table[columns + ["chance"] * ("chance" in table)].reset_index(drop=True)
     wrong = table["spearman"].abs() > 1
     if wrong.any():
         raise ValueError(f"spearman holds {table['spearman'][wrong].iloc[0]:g}; give correlations from -1 to 1")
@@ -344,6 +345,8 @@ def correlation_dots(table, title):
         y, i = places[row.method, row.reference], references.index(row.reference)
         colour = colours[i % len(colours)]
         known = np.isfinite(row.spearman)
+        if known and "chance" in table:
+            axis.plot([-row.chance, row.chance], [y, y], color="0.82", lw=6, solid_capstyle="butt", zorder=1)
         if known:
             axis.hlines(y, row.low, row.high, color=colour, lw=1.6, alpha=0.8, zorder=2)
             axis.plot(row.spearman, y, MARKERS[i % len(MARKERS)], color=colour, ms=7, mec="w", mew=0.6, zorder=3)
@@ -356,6 +359,8 @@ def correlation_dots(table, title):
     axis.grid(axis="x", alpha=0.4)
     handles = [Line2D([], [], color=colours[i % len(colours)], marker=MARKERS[i % len(MARKERS)], ms=7, mec="w", lw=1.6,
                       label=textwrap.fill(str(name), 40)) for i, name in enumerate(references)]
+    if "chance" in table:
+        handles.append(Line2D([], [], color="0.82", lw=6, solid_capstyle="butt", label="random orders, 95 %"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), frameon=False, fontsize=9)
     _title(figure, title)
     return figure, table

@@ -1,4 +1,4 @@
-"""Figures of sets of pictures and of parts, from arrays and tables alone. As in `asxai.plots` each gives `(figure, table)`."""
+"""Figures of sets of pictures and of parts, from arrays and tables alone. Each function gives `(figure, table)`."""
 
 import textwrap
 
@@ -34,8 +34,8 @@ def picture_strip(sets, columns=8, title=""):
 def part_matrix(table, title="How often a part's own parent is found, among all classes"):
     """Shares of right answers, hybrids down and parts across, with the class that is found most often in each cell.
 
-    table: a row per hybrid and part with `hybrid`, `part`, `parent`, `pictures`, `right` in [0, 1] and `most often`, as of
-        `asxai.strangers.parts_summary`. It is given back as it is.
+    table: a row per hybrid and part with `hybrid`, `part`, `parent`, `pictures`, `right` in [0, 1] and `most often`, as
+        of `asxai.strangers.parts_summary`. It is given back as it is.
     """
     missing = {"hybrid", "part", "parent", "right", "most often"} - set(table)
     if missing or not len(table):

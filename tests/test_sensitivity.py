@@ -6,14 +6,18 @@ from types import SimpleNamespace
 
 import menagerie
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from helpers import drawn_study
 
 from asxai import common_traits, sensitivity
 from asxai.common_traits import Region
+from asxai.data import Split
+from asxai.masks import semantic_masks
+from asxai.model import Activations
 from asxai.pictures import to_batch
-from asxai.ranks import Ranks
 
 SIZE = 96
 QUICK = dict(size=SIZE, basis_per_class=4, channels=12, cycles=1, joint_epochs=1, views=1, batch_size=8)
@@ -67,28 +71,46 @@ def test_ranks_are_those_of_each_map(study, found):
             with torch.inference_mode():
                 x = (study.model.backbone(picture[None]) - study.model.feature_mean) / study.model.feature_std
                 maps = study.model.add_on[:2 if own.layer == "first added" else 4](x)[0].double().numpy()
+            rank = [np.linalg.matrix_rank(one, tol=sensitivity.TOLERANCE * np.linalg.norm(one, 2)) for one in maps]
             # whether a singular value at the edge counts may hang on the last digit of a batch
-            rank = [np.linalg.matrix_rank(one, tol=np.finfo(np.float32).eps * max(one.shape) * np.linalg.norm(one, 2))
-                    for one in maps]
             assert (np.abs(np.array(rank) - own.ranks.numerical[row]) <= 1).all()
             assert (np.array(rank) == own.ranks.numerical[row]).mean() > 0.8
             np.testing.assert_allclose(own.activation[row], maps.mean(axis=(1, 2)), rtol=1e-3, atol=1e-6)
 
 
-def test_credit_is_gradient_times_activation_inside_the_mask(study, found):
-    """By finite differences: what the logit gains as a mask's cells of the embedding grow by a thousandth."""
-    own = next(own for own in found if own.layer == "last added")
-    picture, step = to_batch(of_class(study, 0).paths[:1], SIZE), 1e-3
+def test_tolerance_none_is_that_of_matrix_rank(study, found):
+    (own, _) = sensitivity.layer_ranks(study, places, study.data.test, sensitivity.LAST, pictures=5, tolerance=None)
+    last = next(one for one in found if one.layer == "last added" and one.class_name == own.class_name)
+    side = own.values.shape[2]
+    assert own.tolerance == own.usual == last.usual == side * np.finfo(np.float32).eps
+    assert last.tolerance == sensitivity.TOLERANCE
+    assert (own.ranks.numerical >= last.ranks.numerical).all()
+
+
+def test_cached_features_give_what_pictures_do(study, found):
+    """The last layer alone comes from cached features (float16), with others from the pictures."""
+    alone = sensitivity.layer_ranks(study, places, study.data.test, sensitivity.LAST, pictures=5)
+    assert [own.layer for own in alone] == ["last added"] * 2
+    for own, other in zip(alone, (one for one in found if one.layer == "last added")):
+        assert own.names == other.names and own.module == "add_on.3" and len(own.shown) == 5
+        np.testing.assert_allclose(own.values, other.values, rtol=0.01, atol=1e-3)
+        np.testing.assert_allclose(own.activation, other.activation, rtol=0.01, atol=1e-4)
+
+
+def test_gradient_activation_by_finite_differences(study):
+    """What the logit gains as one filter's map grows a little, over the cells of the map."""
+    classes = sensitivity.gradient_activation(study, study.data.test, pictures=2)
+    features, step = study.features(of_class(study, 1, 2))[0], 1e-6
     model = study.model.double()
     try:
         with torch.no_grad():
-            embedding = model.embed(model.backbone(picture).double())
-            shares = torch.stack([torch.nn.functional.adaptive_avg_pool2d(mask[None, None].double(),
-                                                                          embedding.shape[2:])[0, 0]
-                                  for mask in places(0, of_class(study, 0).take([0])).masks[0, :2]])
-            for k, share in enumerate(shares):
-                more, less = (model.compare(embedding * (1 + sign * step * share)).logits[0, 0] for sign in (1, -1))
-                assert own.credit[0, k] == pytest.approx(float(more - less) / 2 / step, rel=0.05, abs=1e-4)
+            embedding = model.embed(features.double())
+            cells, grown = embedding[0, 0].numel(), torch.eye(embedding.shape[1])[:, :, None, None] * step
+            for row, own in enumerate(embedding):
+                more, less = (model.compare(own * (1 + sign * grown)).logits[:, 1] for sign in (1, -1))
+                expected = ((more - less) / 2 / step / cells).abs().numpy()
+                assert expected.max() > 1e-4
+                np.testing.assert_allclose(classes[1][row], expected, rtol=0.05, atol=1e-5)
     finally:
         model.float()
 
@@ -100,6 +122,28 @@ def test_an_unknown_layer_is_named(study):
 
 def test_recording_leaves_no_hooks(study, found):
     assert not any(module._forward_hooks for module in study.model.modules())
+
+
+def test_panel_shows_the_filters_that_overlap_most(study, found):
+    own = next(one for one in found if one.layer == "last added")
+    given, concepts = sensitivity.panel(study, own, most=2), own.votes().concepts
+    assert given["names"] == list(own.names) and (given["filter_concepts"] == concepts).all()
+    assert len(given["pictures"]) == 2 and given["intervals"].shape == (2, 2)
+    with torch.inference_mode():
+        maps = study.model.embed(study.features(own.shown)[0])
+    pixels, shown = study.pictures(list(own.shown.paths)), 0
+    for k, examples in enumerate(given["examples"]):
+        overlap = own.iou[:, :, k].mean(axis=0)
+        assert len(examples) == min(2, (concepts == k).sum())
+        for picture, mask, number in examples:
+            best = own.iou[:, number, k].argmax()
+            assert concepts[number] == k and np.array_equal(picture, pixels[best])
+            expected = semantic_masks(maps[best, number], SIZE).numpy()
+            assert (mask == expected).mean() > 0.99  # cached features and these may differ in the last digit
+            beaten = (concepts == k) & (overlap > overlap[number])
+            assert beaten.sum() < 2
+            shown += 1
+    assert shown > 0
 
 
 def test_hidden_drops_are_those_of_blackened_pictures(study):
@@ -130,38 +174,67 @@ def test_undrawn_drops_are_those_of_pictures_drawn_without_a_part(study, monkeyp
     assert sensitivity.undrawn_drops(photos, study.data.test) == []
 
 
-def test_sobol_indices_find_the_concept_that_the_logit_hangs_on(study, monkeypatch):
-    """A logit that is twice the brightness of one place plus that of another: four fifths and a fifth, by hand."""
-    corner, low = PLACES.values()
+class Planted:
+    """A model whose logit is twice the best cell of the corner plus that of the low place, of a map of two channels."""
 
-    def brightness(_, pictures, label):
-        pictures = pictures.double()
-        return (2 * pictures[:, :, corner[0], corner[1]].mean(dim=(1, 2, 3))
-                + pictures[:, :, low[0], low[1]].mean(dim=(1, 2, 3))).numpy()
+    feature_mean = torch.zeros(1)
 
-    monkeypatch.setattr(sensitivity, "class_logits", brightness)
-    monkeypatch.setattr(sensitivity, "to_batch",
-                        lambda paths, size: torch.full((len(paths), 3, size, size), 200, dtype=torch.uint8))
-    found = functools.partial(sensitivity.sobol_indices, study, places, study.data.test, 2)
-    (names, indices), _ = found(256, "black")
+    def embed(self, features):
+        return features.float()
+
+    def compare(self, embedding):
+        maps = embedding.flatten(2).unflatten(2, embedding.shape[2:])[:, None]  # one class, a vector per channel
+        return Activations(None, maps.amax(dim=(3, 4)), maps, embedding)
+
+    def last_layer(self, similarity):
+        return (2 * similarity[:, 0] + similarity[:, 1])[:, None].expand(-1, 2)
+
+
+def test_sobol_indices_find_the_concept_that_the_logit_hangs_on():
+    """Each of two places is all of a channel: four fifths and a fifth of the variance, by hand."""
+    features = torch.zeros(1, 2, 2, 12, 12)
+    features[:, :, 0, :5, :5] = 1
+    features[:, :, 1, 8:, :] = 1
+    split = Split(("a", "b"), np.array([0, 0]), ("a", "b"))
+    study = SimpleNamespace(model=Planted(), class_names=("finch",), features=lambda shown: features)
+    found = functools.partial(sensitivity.sobol_indices, study, places, split, 2)
+    (names, indices), = found(256)
     assert names == (*PLACES, "unseen")
-    np.testing.assert_allclose(indices, np.tile([0.8, 0.2, 0], (2, 1)), atol=0.03)
-    first, again, other = (found(16, "black", seed)[0][1] for seed in (0, 0, 1))
+    # a channel's mean, which is left when its place has gone, differs: 25 and 48 of 144 cells
+    first, second = (2 * (1 - 25 / 144)) ** 2, (1 - 48 / 144) ** 2
+    np.testing.assert_allclose(indices, np.tile([first, second, 0], (2, 1)) / (first + second), atol=0.03)
+    first, again, other = (found(16, seed)[0][1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_faded_logits_are_those_of_the_whole_embedding(study):
+    """Cells that no concept touches are left out of the sum: the same as with them, one point at a time."""
+    with torch.inference_mode():
+        embedding = study.model.embed(study.features(of_class(study, 0, 1))[0])[0]
+        generator = torch.Generator().manual_seed(0)
+        inside = torch.zeros(2, *embedding.shape[1:])
+        inside[0, :2, :2], inside[1, 1, :] = 1, torch.rand(embedding.shape[2], generator=generator)
+        factors = torch.rand(7, 2, generator=generator)
+        found = sensitivity._faded_logits(study.model, embedding, inside, factors)
+        mean = embedding.mean(dim=(1, 2), keepdim=True)
+        for row, (a, b) in zip(found, factors):
+            left = (1 - inside[0] * (1 - a)) * (1 - inside[1] * (1 - b))
+            expected = study.model.compare((mean + left * (embedding - mean))[None]).logits[0]
+            torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
 
 
 # --- Tables ----------------------------------------------------------------------------------------------------------
 
 
-def planted(class_name="finch", names=("ear", "ear 2", "eye")):
-    """Three filters a concept that overlap it fully, and whose ranks are 2, 4 and 6."""
-    iou = np.zeros((8, 9, 3))
+def planted(class_name="finch", names=("ear", "ear 2", "eye"), pictures=8, rank=(2, 4, 6), layer="last added"):
+    """Three filters a concept that overlap it fully, and whose maps have so many equal singular values."""
+    iou = np.zeros((pictures, 9, 3))
     for k in range(3):
         iou[:, 3 * k:3 * k + 3, k] = 1
-    numerical = np.tile(np.repeat([2, 4, 6], 3), (8, 1))
-    return sensitivity.LayerRanks(class_name, "last added", names, Ranks(numerical, numerical / 7, numerical * 1.0), iou,
-                                  np.tile(np.repeat([0.3, -0.5, 0.1], 3), (8, 1)), np.tile([3.0, 1.0, 2.0], (8, 1)))
+    values = (np.arange(7) < np.repeat(rank, 3)[:, None]) * np.ones((pictures, 1, 1))
+    return sensitivity.LayerRanks(class_name, layer, names, values, 0.01, 1e-6, iou,
+                                  np.tile(np.repeat([0.3, -0.5, 0.1], 3), (pictures, 1)))
 
 
 def test_share_table_has_a_row_per_concept():
@@ -170,6 +243,7 @@ def test_share_table_has_a_row_per_concept():
     np.testing.assert_allclose(table["share"], np.tile([1 / 6, 1 / 3, 1 / 2], 2))
     np.testing.assert_allclose(table["low"], table["high"])  # all pictures are alike
     np.testing.assert_allclose(table["scaled"], table["share"] * 3)
+    pd.testing.assert_frame_equal(table, sensitivity.share_table([planted(), planted("lark")], "effective"))
 
 
 def test_halves_of_pictures_that_are_alike_agree():
@@ -177,19 +251,208 @@ def test_halves_of_pictures_that_are_alike_agree():
     assert table[["spearman", "low", "high"]].iloc[0].tolist() == [1, 1, 1]
 
 
+def test_kinds_of_rank_differ_in_what_they_count():
+    """Values 1, .5, .002 and 1e-7: each tolerance counts others of them."""
+    own = planted()
+    values = np.zeros((8, 9, 7))
+    values[..., :4] = [1, 0.5, 0.002, 1e-7]
+    values[:, :3, 1:] = 0  # filters of the first concept have rank 1
+    own = dataclasses.replace(own, values=values)
+    table = sensitivity.rank_kinds([own], (None, 1e-3, 0.1), draws=3).set_index("rank")
+    assert table.index.tolist() == ["matrix_rank’s tolerance", "tolerance 0.001", "tolerance 0.1", "effective rank"]
+    np.testing.assert_allclose(table["mean"][:3], [(3 + 6 * n) / 9 for n in (3, 3, 2)])
+    np.testing.assert_allclose(table["least"][:3], [3 * 1 / (1 + 2 * n) for n in (3, 3, 2)])
+    np.testing.assert_allclose(table["most"][:3], [3 * n / (1 + 2 * n) for n in (3, 3, 2)])
+    assert (table["between"] == 1).all() and (table["halves"] == 1).all()  # every picture is the same
+    share = np.array([1, 0.5, 0.002, 1e-7]) / 1.5020001
+    assert table["mean"].iloc[3] == pytest.approx((3 + 6 * np.exp(-(share * np.log(share)).sum())) / 9, rel=1e-9)
+
+
+def test_between_is_half_where_pictures_differ_as_filters_do():
+    own = planted()
+    values = np.zeros((2, 9, 7))
+    values[0, :, 0] = 1
+    values[1, :, :3] = 1  # all filters alike, pictures not
+    assert (sensitivity.rank_kinds([dataclasses.replace(own, values=values, iou=own.iou[:2])], (None,), 2)["between"]
+            .iloc[0] == 0)
+
+
+def test_filter_table_lists_silent_filters():
+    own = planted(rank=(0, 4, 7))
+    row, = sensitivity.filter_table([own]).to_dict("records")
+    assert (row["filters"], row["none"], row["redundant"], row["numbers"]) == (9, 0, 3, "0, 1, 2")
+    assert row["mean_rank"] == pytest.approx((0 + 4 + 7) / 21)
+    none = dataclasses.replace(own, iou=own.iou * 0, values=own.values + 1)
+    row, = sensitivity.filter_table([none]).to_dict("records")
+    assert (row["none"], row["redundant"], row["numbers"]) == (9, 0, "–")
+
+
+def test_votes_agree_by_name():
+    own, other = planted(), planted("lark", ("wing", "ear 2", "eye"))
+    table = sensitivity.vote_table([own, other]).set_index(["first", "second"])
+    assert table.index.tolist() == [("finch", "finch"), ("finch", "lark"), ("lark", "lark")]
+    np.testing.assert_allclose(table["agreement"], [1, 2 / 3, 1])
+    iou = own.iou.copy()
+    iou[1::2, 0] = iou[1::2, 0, ::-1]  # one filter of nine goes over in every other picture
+    iou[:, 8] = 0  # and one extracts nothing
+    table = sensitivity.vote_table([dataclasses.replace(own, iou=iou)])
+    assert table[["filters", "agreement"]].iloc[0].tolist() == [8, 7 / 8]
+
+
+def test_focus_of_filters_and_their_ranks():
+    own = planted(rank=(2, 4, 6))
+    iou = own.iou * np.repeat([0.9, 0.5, 0.05], 3)[:, None]  # the last three extract nothing
+    row, = sensitivity.focus_table([dataclasses.replace(own, iou=iou)]).to_dict("records")
+    assert (row["with_concept"], row["without"], row["spearman"]) == (3, 6, -1)
+    assert np.isnan(sensitivity.focus_table([own])["without"].iloc[0])
+
+
+# --- Importance and causes -------------------------------------------------------------------------------------------
+
+
+NAMES = ("ear", "ear 2", "eye")
+
+
+def measured():
+    gradients, sobol = np.tile(np.repeat([3.0, 1.0, 2.0], 3), (4, 1)), np.array([[0.3, 0.1, 0.2]])
+    return sensitivity.class_importance([planted()], [gradients], [(("eye", "ear", "ear 2"), sobol)],
+                                        [(NAMES, np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 2.0]]))],
+                                        [(("ear", "wing"), np.array([[5.0, 7.0]]))])
+
+
 def test_importance_and_its_correlation_by_hand():
-    names = ("ear", "ear 2", "eye")
-    table = sensitivity.importance_table([planted()], [(names, np.array([[0.1, 0.2, 0.3]]))],
-                                         [(names, np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 2.0]]))],
-                                         [(("ear", "wing"), np.array([[5.0, 7.0]]))])
+    table = sensitivity.importance_table(measured())
     values = table[table["reference"] == sensitivity.HIDDEN].pivot(index="method", columns="concept", values="value")
     assert values.loc[sensitivity.RANK].tolist() == [2, 4, 6]
     np.testing.assert_allclose(values.loc[sensitivity.ACTIVATION], [0.3, 0.5, 0.1])
     assert values.loc[sensitivity.GRADIENT].tolist() == [3, 1, 2]
+    assert values.loc[sensitivity.SOBOL].tolist() == [0.1, 0.2, 0.3]
     undrawn = table[(table["reference"] == sensitivity.UNDRAWN) & (table["method"] == sensitivity.RANK)]
     assert list(zip(undrawn["concept"], undrawn["causal"])) == [("ear", 5), ("ear 2", 5)]  # no part is called eye
-    found = sensitivity.correlation_table(table).set_index(["method", "reference"])["spearman"]
-    hidden = found.xs(sensitivity.HIDDEN, level="reference")
-    assert hidden[sensitivity.RANK] == 1 and hidden[sensitivity.SOBOL] == 1  # causal 1, 2, 3
+    found = sensitivity.correlation_table(measured(), draws=50).set_index(["reference", "method", "class"])
+    hidden = found.loc[sensitivity.HIDDEN].xs("finch", level="class")["spearman"]
+    assert hidden[sensitivity.RANK] == hidden[sensitivity.SOBOL] == 1  # causal 1, 2, 3
     assert hidden[sensitivity.ACTIVATION] == hidden[sensitivity.GRADIENT] == pytest.approx(-0.5)
-    assert found.xs(sensitivity.UNDRAWN, level="reference").isna().all()  # two concepts have no order to speak of
+    assert (found.xs(sensitivity.MEAN, level="class")["spearman"] == hidden.tolist()).all()
+    undrawn = found.loc[sensitivity.UNDRAWN]
+    assert undrawn["spearman"].isna().all() and len(undrawn) == 4  # two concepts have no order; there is no mean
+
+
+def test_correlations_with_intervals_chance_and_means():
+    """Eight concepts, two classes: draws by loops over pictures and over all random orders."""
+    generator = np.random.default_rng(0)
+    own = [sensitivity.ClassImportance(name, tuple("abcdefgh"), {sensitivity.RANK: generator.normal(size=(9, 8))},
+                                       {sensitivity.HIDDEN: generator.normal(size=(5, 8))})
+           for name in ("lark", "finch")]
+    table = sensitivity.correlation_table(own, draws=2000).set_index("class")
+    assert table.index.tolist() == ["lark", "finch", sensitivity.MEAN]
+    for one in own:
+        values, drops = one.methods[sensitivity.RANK], one.causes[sensitivity.HIDDEN]
+        row = table.loc[one.class_name]
+        assert row["spearman"] == pytest.approx(scipy.stats.spearmanr(values.mean(0), drops.mean(0)).statistic)
+        redrawn = [scipy.stats.spearmanr(values[generator.integers(9, size=9)].mean(0),
+                                         drops[generator.integers(5, size=5)].mean(0)).statistic for _ in range(1500)]
+        np.testing.assert_allclose(row[["low", "high"]].astype(float), np.quantile(redrawn, [0.025, 0.975]), atol=0.08)
+        assert row["chance"] == pytest.approx(0.714, abs=0.05)  # of 8! orders, from tables of the statistic
+    assert table.loc[sensitivity.MEAN, "spearman"] == pytest.approx(table["spearman"][:2].mean())
+    assert table.loc[sensitivity.MEAN, "chance"] == pytest.approx(0.714 / np.sqrt(2), abs=0.06)
+    assert table.loc[sensitivity.MEAN, "concepts"] == 16
+
+
+def test_another_kind_of_rank_may_correlate_otherwise():
+    own, = measured()
+    values = np.zeros((8, 9, 7))
+    values[..., 0] = 1
+    values[:, 3:6, 1:6], values[:, 6:, 1:3] = 0.002, 0.5  # the second concept counts most only where .002 counts
+    table = sensitivity.kind_correlations([dataclasses.replace(planted(), values=values)], [own], (1e-3, 1e-2))
+    assert table["rank"].tolist() == ["tolerance 0.001", "tolerance 0.01", "effective rank"]
+    np.testing.assert_allclose(table[sensitivity.HIDDEN], [0.5, np.sqrt(0.75), 1], atol=1e-9)
+
+
+def test_importance_of_a_study(study, monkeypatch):
+    monkeypatch.setattr(common_traits, "cpu_count", lambda: 1)
+    last = sensitivity.layer_ranks(study, places, study.data.test, sensitivity.LAST, pictures=5)
+    found = sensitivity.causal_check(study, places, last, study.data.test, pictures=2)
+    for label, own in enumerate(found):
+        assert own.names == tuple(PLACES) and list(own.causes) == [sensitivity.HIDDEN, sensitivity.UNDRAWN]
+        shapes = {method: values.shape for method, values in own.methods.items()}
+        assert shapes == {sensitivity.RANK: (5, 2), sensitivity.ACTIVATION: (5, 2), sensitivity.GRADIENT: (6, 2),
+                          sensitivity.SOBOL: (2, 2)}
+        _, drops = sensitivity.hidden_drops(study, places, study.data.test, 2)[label]
+        np.testing.assert_allclose(own.causes[sensitivity.HIDDEN], drops[:, :2])
+        assert np.isnan(own.causes[sensitivity.UNDRAWN]).all()  # no part is called corner
+
+
+# --- Findings and claims ---------------------------------------------------------------------------------------------
+
+
+def test_order_of_named_concepts():
+    lark = planted("lark", ("eye", "leg", "ear"), rank=(6, 2, 4))
+    swan = planted("swan", ("leg", "leg 2", "eye"), rank=(1, 5, 4))
+    wing = planted("crow", ("wing", "beak", "tail"))
+    table = sensitivity.order_table([lark, swan, wing], ["eye"], ["leg"], ["wing", "beak"], draws=20)
+    assert table["finding"].tolist() == ["eye first"] * 2 + ["leg last"] * 2 + ["wing above beak"]
+    assert table["class"].tolist() == ["lark", "swan", "lark", "swan", "crow"]
+    assert table["holds"].tolist() == [True, False, True, True, False]  # both legs of the swan together: 3
+    assert table["place"].tolist() == [1, 2, 3, 2, 2] and table["among"].tolist() == [3, 3, 3, 2, 2]
+    np.testing.assert_allclose(table["scaled"], [1.5, 1.2, 0.5, 0.9, 0.5])
+    np.testing.assert_allclose(table["other"], [1, 1.5, 1, 1.2, 1])
+    assert table["draws"].tolist() == [1, 0, 1, 1, 0]
+    assert sensitivity.order_table([wing], ["eye"], ["leg"]).empty
+    assert sensitivity.order_table([dataclasses.replace(lark, iou=lark.iou * [0, 1, 1])], ["eye"]).empty  # no filters
+
+
+def test_draws_tell_how_sure_an_order_is():
+    """Ranks 4 in eight pictures and 1 in two, against 3 in all: by hand from the binomial distribution."""
+    own = planted(names=("eye", "ear", "leg"), rank=(4, 3, 1), pictures=10)
+    values = own.values.copy()
+    values[:2, :3, 1:] = 0
+    own = dataclasses.replace(own, values=values)
+    table = sensitivity.order_table([own], ["eye"], draws=20_000)
+    expected = scipy.stats.binom.cdf(3, 10, 0.2)  # 4 - 0.3 n > 3 where n of the ten drawn are of the two
+    assert table["draws"].iloc[0] == pytest.approx(expected, abs=0.01)
+
+
+def seeds(rank=0.1, sobol=0.8, zero=0, reference=sensitivity.UNDRAWN):
+    """Tables of two seeds."""
+    halves = pd.DataFrame({"class": ["lark", "finch"] * 2, "spearman": [0.9, 1, 0.8, 1], "seed": [0, 0, 1, 1]})
+    filters = pd.DataFrame({"class": ["lark", "finch"] * 2, "redundant": [zero, 0, zero, 2 * zero],
+                            "seed": [0, 0, 1, 1]})
+    correlations = pd.DataFrame([
+        {"method": method, "reference": own, "class": name, "spearman": value, "chance": 0.5, "seed": seed}
+        for method, value in ((sensitivity.RANK, rank), (sensitivity.ACTIVATION, -0.3), (sensitivity.SOBOL, sobol))
+        for own in {sensitivity.HIDDEN, reference} for name in ("lark", sensitivity.MEAN) for seed in (0, 1)])
+    order = pd.DataFrame({"finding": ["eye first", "eye first", "leg last", "leg last", "wing above beak"],
+                          "class": ["lark", "lark", "lark", "lark", "crow"], "holds": [True, False, True, True, True],
+                          "seed": [0, 1, 0, 1, 0]})
+    return halves, correlations, filters, order
+
+
+def test_claims_by_hand():
+    rows = {row["claim"]: row for row in sensitivity.claims(*seeds())}
+    assert list(rows) == ["rank_order_halves", "rank_vs_causal", "best_alternative_vs_causal: Sobol index",
+                          "redundant_filters", "eyes_rank_first", "legs_rank_last", "wings_above_beak"]
+    assert {name: (row["here"], row["holds"]) for name, row in rows.items()} == {
+        "rank_order_halves": (0.925, "yes"), "rank_vs_causal": (0.1, "no"),
+        "best_alternative_vs_causal: Sobol index": (0.8, ""), "redundant_filters": (0, "no"),
+        "eyes_rank_first": (0.5, "no"), "legs_rank_last": (1, "yes"), "wings_above_beak": (1, "yes")}
+    assert rows["rank_order_halves"]["seeds"] == 2
+    rows = {row["claim"]: row for row in sensitivity.claims(*seeds(0.6, -0.5, 1))}
+    assert rows["rank_vs_causal"]["holds"] == "yes" and rows["redundant_filters"]["holds"] == "yes"
+    assert rows["redundant_filters"]["here"] == 1 and "best_alternative_vs_causal: mean activation" in rows
+    halves, correlations, filters, order = seeds()
+    rows = sensitivity.claims(halves, correlations, filters, order[:0])
+    assert [row["claim"] for row in rows][-1] == "redundant_filters"
+
+
+def test_the_reference_is_what_is_not_drawn_where_there_is_any():
+    assert sensitivity.causal_reference(seeds()[1]) == sensitivity.UNDRAWN
+    assert sensitivity.causal_reference(seeds(reference=sensitivity.HIDDEN)[1]) == sensitivity.HIDDEN
+
+
+def test_tables_of_a_seed():
+    own = measured()
+    tables = sensitivity.seed_tables(3, [planted()], own, ["eye"])
+    assert list(tables) == ["shares", "halves", "filters", "order", "correlations"]
+    assert all((table["seed"] == 3).all() and len(table) for table in tables.values())
+    pd.testing.assert_frame_equal(tables["order"].drop(columns="seed"), sensitivity.order_table([planted()], ["eye"]))

@@ -456,6 +456,20 @@ def test_correlations_are_dots_with_intervals():
     check_words(figure)
 
 
+@pytest.mark.filterwarnings("error")
+def test_correlations_stand_before_what_chance_gives():
+    table = correlations(METHODS, ["concept hidden"]).assign(chance=[0.5, 0.4, 0.3, 0.2])
+    table.loc[1, ["spearman", "low", "high", "chance"]] = np.nan
+    figure, given = plots.correlation_dots(table, "birds")
+    pd.testing.assert_frame_equal(given, table)
+    axis, = figure.axes
+    bars = [line for line in axis.lines if line.get_linewidth() == 6]
+    np.testing.assert_allclose([bar.get_xdata() for bar in bars], [[-0.5, 0.5], [-0.3, 0.3], [-0.2, 0.2]])
+    assert [bar.get_ydata()[0] for bar in bars] == [y for _, y in dots(axis)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["concept hidden", "random orders, 95 %"]
+    check_words(figure)
+
+
 def test_correlations_of_one_and_of_many_and_what_does_not_fit():
     for methods, references in ((["R_s"], ["concept hidden"]), (LONG, ["part not drawn", "concept hidden", "third"])):
         figure, _ = plots.correlation_dots(correlations(methods, references), "birds")

@@ -198,6 +198,8 @@ def test_the_better_of_two_at_one_place_is_kept():
     beside = planted_region("beside", slice(5, 10), [0.5, 0.5, 0.5])  # shares 2 of 5 rows: no more than .4
     assert [own.name for own in strangers._apart([low, high, beside], 0.1)] == ["high", "beside"]
     assert [own.name for own in strangers._apart([low, beside], 0.1)] == ["low", "beside"]
+    inside = planted_region("inside", slice(3, 5), [0.6, 0.6, 0.6])  # all of it, if but 2 of the other's 5 rows
+    assert [own.name for own in strangers._apart([high, inside], 0.1)] == ["high"]
     far = planted_region("far", slice(8, 10), [0.39, 0.1, 0.1])
     assert [own.name for own in strangers._apart([high, far], 0.1)] == ["high"]  # resembles no class
     weak = planted_region("weak", slice(8, 10), [0.1, 0.8, 0.1], [1.0, 0.05, 1.0])
@@ -421,6 +423,8 @@ def test_detection_by_hand():
     assert table["better"].tolist() == ["higher", "lower"] and set(table["method"]) == {"a"}
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
     assert table.loc["AUROC", "low"] < table.loc["AUROC", "high"] <= 1
+    even = {"a": np.arange(20.0)}  # a drawn curve would be one straight line, without the points on it
+    assert detection_table(even, even, draws=2)["value"].tolist() == pytest.approx([0.5, 0.95])
     apart = detection_table({"a": np.zeros(20)}, {"a": np.ones(20)}, draws=20)
     assert apart[["value", "low", "high"]].to_numpy().tolist() == [[1, 1, 1], [0, 0, 0]]
     alike = detection_table({"a": np.zeros(20)}, {"a": np.zeros(20)}, draws=20)

@@ -1,0 +1,598 @@
+"""What orthogonality and self-supervision do (section 3.5): arms of one experiment, measured and compared.
+
+    arms = train_arms("menagerie-pets", ARMS, seed=0)           # name -> Arm; every arm under the same protocol
+    table = measure_arms(arms)                                  # a row per arm and measure
+    paired(table, ORTHOGONAL)                                   # differences over seeds, with intervals
+    concept_cosines(arms[ORTHOGONAL])                           # Figure 7a, b
+    beside(arms, class_name, concept)                           # Figure 7c
+
+An arm is a change of `asxai.Config`, or one of two that `train_arms` knows: {"regions": "superpixels"} or "boxes",
+whose concepts are not the network's (see `asxai.common_traits`), and {"replaced": False}, with the vectors as they were
+before they became patches.
+
+Everything but the measures of `asxai.evaluation` is computed on cached feature maps: where a concept is, is a set of
+cells of the backbone's grid. Black patches, to which a network may react, and passes through the backbone are spared,
+so that all arms and seeds can be measured alike.
+"""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+import torch
+import torch.nn.functional as F
+
+from . import paths
+from .agreement import bootstrap, cell_parts
+from .baselines import black_box_probe
+from .common_traits import ClassTraits, Region, _Network, _windows, box_regions, spread_over
+from .concepts import Concepts
+from .config import Config
+from .evaluation import MASK_SIZE, _cluster_rows, _own_maps, _row, measure, true_parts
+from .features import BATCH, code_hash
+from .inversion import invert
+from .pictures import to_batch
+from .regions import SIDE, Superpixels
+from .results import DIGITS, claim
+from .study import Study
+from .traits import row_centred_pca, semantic_vector, specificity, weighted_activation
+from .training import evaluate, fit_last_layer
+
+ORTHOGONAL, NO_ORTHOGONAL, NEITHER = "both losses", "no orthogonal loss", "neither loss"
+MANUAL, BOXES = "not self-supervised", "boxes around parts"
+ARMS = {ORTHOGONAL: {}, NO_ORTHOGONAL: {"orthogonality": 0.0}, NEITHER: {"orthogonality": 0.0, "subspace": 0.0},
+        MANUAL: {"regions": "superpixels"}}
+FURTHER = {"orthonormal vectors": {"orthonormal": True}, "not replaced": {"replaced": False},
+           "paper's objective": {"objective": "paper"}, "balanced objective": {"objective": "balanced"},
+           "M = 5": {"basis_per_class": 5}, "M = 20": {"basis_per_class": 20}, "M = 50": {"basis_per_class": 50},
+           "M = 100": {"basis_per_class": 100}, "D = 64": {"channels": 64},
+           "M = 100, D = 64": {"basis_per_class": 100, "channels": 64, "orthogonality": 0.0},  # as published: M > D
+           "sigma = 0": {"sigma": 0.0}, BOXES: {"regions": "boxes"}}
+REGIONS = ("superpixels", "boxes")
+
+# name: which side is better; these are compared, a table may hold more
+MEASURES = {"nmi": "higher", "purity": "higher", "specificity": "higher", "q-q r2": "higher", "accuracy": "higher",
+            "cosine": "lower", "cosine before": "lower", "off-diagonal": "lower"}
+COSINES = ("rms cosine before", "rms cosine", "lower bound")
+# modules that measures depend on
+CODE = ("ablation", "agreement", "concepts", "discovery", "evaluation", "masks", "measures", "regions", "traits")
+COLUMNS = ["settings", "arm", "seed", "measure", "value", "low", "high"]
+
+
+# --- Arms ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One way to concepts, made by `train_arms`."""
+
+    name: str
+    study: Study
+    concepts: Concepts | None  # None: they are not the network's
+    regions: object = None  # then a function of (label, split of that class) to an `asxai.common_traits.Region`
+    percentile: float = 95.0  # of an activation map: above it lies the concept
+
+
+def named(names, extra=None):
+    """Changes by the names of `ARMS` and `FURTHER`; `extra`, unless empty, is one more, called "extra arm".
+
+    Raises ValueError for another name.
+    """
+    known = ARMS | FURTHER
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"names={unknown} are no arms; use some of {', '.join(known)}")
+    return {name: known[name] for name in names} | ({"extra arm": dict(extra)} if extra else {})
+
+
+def train_arms(data_set, arms=ARMS, seed=0, device="cpu", **parameters):
+    """An `Arm` by name for each change in `arms`, all with the same seed and `parameters`; see the module's docstring.
+
+    What was trained before is only loaded. Boxes need part masks, and that arm is left out where there are none. Raises
+    ValueError or TypeError as `Config` does, before anything is trained, for an arm that cannot be.
+    """
+    split = {}
+    for name, changes in arms.items():
+        special = {key: changes[key] for key in ("regions", "replaced") if key in changes}
+        own = parameters | {key: value for key, value in changes.items() if key not in special}
+        if special.get("regions", REGIONS[0]) not in REGIONS:
+            raise ValueError(f"arm {name!r} has regions={special['regions']!r}; use one of {', '.join(REGIONS)}")
+        Config.of(data_set, seed=seed, **own)
+        split[name] = own, special
+    found = {}
+    for name, (own, special) in split.items():
+        study = Study.train(data_set, seed=seed, device=device, **own)
+        if not special.get("replaced", True):
+            study = without_replacement(study)
+        concepts = study.concepts()
+        if special.get("regions") == "boxes":
+            if study.data.part_names:
+                found[name] = Arm(name, study, None, box_regions(study))
+        elif "regions" in special:
+            kinds = [len(concepts.of_class(label)) for label in range(len(study.class_names))]
+            found[name] = Arm(name, study, None, SortedSuperpixels(study, kinds))
+        else:
+            found[name] = Arm(name, study, concepts)
+    return found
+
+
+def without_replacement(study):
+    """The same study with the basis vectors as they were before replacement, and the last layer fitted again."""
+    model, train = copy.deepcopy(study.model), study.data.train
+    with torch.no_grad():
+        model.basis_vectors.copy_(study.basis_before)
+    labels = torch.from_numpy(train.labels)
+    similarity = evaluate(model, study.features(train)[0], labels, BATCH)["similarity"]
+    fit_last_layer(model, similarity, labels, study.config.wrong_class_l1)
+    folder = study.folder / "not-replaced"  # with concepts of its own
+    return Study(study.config, model, study.class_names, study.metrics, study.log, study.prototypes, study.basis_before,
+                 folder, study.data)
+
+
+class SortedSuperpixels:
+    """S-XAI's regions without a person, as in `asxai.common_traits.superpixel_regions`; the study's seed sorts them.
+
+    kinds: how many in each class, `(class,)`
+    """
+
+    def __init__(self, study, kinds):
+        self.study, self.kinds = study, [int(count) for count in kinds]
+        self._fitted, self._regions = {}, {}
+
+    def of_class(self, label):
+        if label not in self._fitted:
+            train = self.study.data.train
+            chosen = spread_over(train.take(train.labels == label), 100)
+            self._fitted[label] = Superpixels(self.kinds[label], seed=self.study.config.seed).fit(
+                to_batch(chosen.paths, SIDE))
+        return self._fitted[label]
+
+    def __call__(self, label, split):
+        """A `Region` with masks of the side that pictures have when they are cut up."""
+        key = label, split.hashes
+        if key not in self._regions:
+            masks = torch.as_tensor(self.of_class(label).masks(to_batch(split.paths, SIDE)))
+            self._regions[key] = Region(tuple(f"superpixel {k + 1}" for k in range(masks.shape[1])), masks)
+        return self._regions[key]
+
+    def winners(self, split):
+        """The kind that covers most of each cell, `(picture, cells, cells)` as of `Concepts.winners`; 0: scene."""
+        winners = [None] * len(split)
+        for label in np.unique(split.labels):
+            members = np.flatnonzero(split.labels == label)
+            for part in np.array_split(members, -(-len(members) // BATCH)):
+                masks = self.of_class(label).masks(to_batch(split.take(part).paths, MASK_SIZE), every=True).numpy()
+                numbers = np.arange(1, masks.shape[1] + 1)[:, None, None]
+                for i, own in zip(part, cell_parts((masks * numbers).max(axis=1))):
+                    winners[i] = own
+        return np.stack(winners)
+
+
+# --- Where concepts are on feature maps ------------------------------------------------------------------------------
+
+
+class Places(NamedTuple):
+    """Where the concepts of a class are on the feature maps of some of its pictures."""
+
+    names: tuple  # (concept,)
+    maps: torch.Tensor  # (picture, channel, height, width): of the backbone, in standard deviations of each channel
+    cells: torch.Tensor  # bool (picture, concept, height, width)
+    chosen: np.ndarray  # (picture,): indices in the split
+
+
+@torch.inference_mode()
+def places(arm, split, label, count):
+    """`Places` in at most `count` pictures of a class, evenly spread over those of a split of the data set.
+
+    A concept of the network is where its cosine reaches the `percentile` of its map, another region is in the cells of
+    which it covers half, and in the one that it covers most.
+    """
+    study, members = arm.study, np.flatnonzero(split.labels == label)
+    chosen = members[np.unique(np.linspace(0, len(members) - 1, min(count, len(members))).round().astype(int))]
+    features, device = study.features(split)[0][torch.from_numpy(chosen)], study.model.feature_mean.device
+    maps = torch.cat([study.model.backbone_map(b.to(device)) / study.model.feature_std for b in features.split(BATCH)])
+    if arm.concepts is None:
+        names, masks = arm.regions(label, split.take(chosen))
+        cells = covered(masks, maps.shape[2:])
+    else:
+        own, of_class = _own_maps(study, features, torch.from_numpy(split.labels[chosen])), arm.concepts.of_class(label)
+        names = tuple(arm.concepts.names[k - 1] for k in of_class)
+        cells = arm.concepts.masks(own, split.labels[chosen], own.shape[-1], arm.percentile)[:, of_class - 1]
+    return Places(names, maps.cpu(), cells, chosen)
+
+
+def covered(masks, grid):
+    """Cells of which a mask covers half, and the one that it covers most: bool `(..., size, size)` to `(..., *grid)`.
+
+    An empty mask has no cell.
+    """
+    share = F.adaptive_avg_pool2d(masks.flatten(0, -3).float(), tuple(grid)).view(*masks.shape[:-2], *grid)
+    most = share.amax(dim=(-2, -1), keepdim=True)
+    return (share > 0) & ((share >= 0.5) | (share == most))
+
+
+@torch.inference_mode()
+def hidden(found):
+    """Features pooled by their maximum with each concept hidden, `(concept, picture, channel)`.
+
+    In the cells of a hidden concept every channel has its lowest value in that picture.
+    """
+    lowest = found.maps.amin(dim=(2, 3), keepdim=True)
+    return torch.stack([torch.where(cells[:, None], lowest, found.maps).amax(dim=(2, 3))
+                        for cells in found.cells.unbind(dim=1)])
+
+
+@torch.inference_mode()
+def concept_features(arm, found):
+    """Mean feature of each concept's cells in every picture, `(concept, picture, channel)`; NaN where it is not seen.
+
+    In standard deviations from the mean patch of the training pictures, as the network itself reads them.
+    """
+    offset = (arm.study.model.feature_mean / arm.study.model.feature_std).flatten().cpu()
+    cells = found.cells.flatten(2).float()  # (picture, concept, cell)
+    sums = torch.einsum("pkn,pcn->kpc", cells, found.maps.flatten(2))
+    return sums / cells.sum(dim=2).T[..., None] - offset
+
+
+# --- What is measured ------------------------------------------------------------------------------------------------
+
+
+class ConceptCosines(NamedTuple):
+    """How alike the concepts of a class are: Figure 7a, b."""
+
+    class_name: str
+    names: tuple  # (concept,)
+    cosines: np.ndarray  # (concept, concept), in [-1, 1]; 0 is orthogonal
+    features: np.ndarray  # (concept, picture, channel), of which they are
+
+
+def concept_cosines(arm, pictures=80):
+    """`ConceptCosines` of each class over at most `pictures` test pictures, the paper's N_s.
+
+    Section 3.5 extracts concepts from N_s pictures "for orthogonality calculation" and does not say of what. Here it is
+    the cosine of two concepts' mean features (`concept_features`): features of the backbone, which all arms share, and
+    which regions that are not the network's have as well, relative to the mean patch, without which positive features
+    are all alike. 0: what sets one concept off from the mean patch says nothing about the other.
+    """
+    result = []
+    for label, class_name in enumerate(arm.study.class_names):
+        found = places(arm, arm.study.data.test, label, pictures)
+        features = concept_features(arm, found).double().numpy()
+        seen = ~np.isnan(features[..., 0]).all(axis=1)
+        names = tuple(name for name, own in zip(found.names, seen) if own)
+        result.append(ConceptCosines(class_name, names, _cosines(np.nanmean(features[seen], axis=1)), features[seen]))
+    return result
+
+
+def _cosines(vectors):
+    unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit @ unit.swapaxes(-2, -1)
+
+
+def off_diagonal(found, draws=200, seed=0):
+    """Mean |cosine| of two different concepts of a class, over classes, and its bootstrap interval over pictures.
+
+    found: of `concept_cosines`. Classes of a single concept do not count; NaN where there is no other.
+    """
+    found = [own for own in found if len(own.names) > 1]
+    if not found:
+        return np.nan, np.nan, np.nan
+    labels = np.repeat(np.arange(len(found)), [own.features.shape[1] for own in found])
+
+    def statistic(weights):
+        values = []
+        for label, own in enumerate(found):
+            seen, features = ~np.isnan(own.features[..., 0]), np.nan_to_num(own.features)
+            counted = weights[:, None, labels == label] * seen  # (draw, concept, picture)
+            with np.errstate(invalid="ignore"):  # a draw without any picture of a concept: NaN, which is left out
+                means = np.einsum("dkp,kpc->dkc", counted, features) / counted.sum(axis=2)[..., None]
+            values.append(_mean_off(_cosines(means)))
+        return np.mean(values, axis=0)
+
+    low, high = bootstrap(statistic, labels, draws, seed)
+    return float(np.mean([_mean_off(own.cosines) for own in found])), float(low), float(high)
+
+
+def _mean_off(cosines):
+    count = cosines.shape[-1]
+    return np.abs(cosines)[..., ~np.eye(count, dtype=bool)].mean(axis=-1)
+
+
+def cell_traits(arm, pictures=80, measured=80, top=5):
+    """`asxai.common_traits.ClassTraits` of each class, with concepts hidden on feature maps instead of pictures.
+
+    The rest is as in `asxai.common_traits.common_traits` with its defaults: semantic vectors from training pictures,
+    A_s of test pictures with and without each concept, and of all pictures that did not make the vectors.
+    """
+    study, result = arm.study, []
+    for label, class_name in enumerate(study.class_names):
+        made, seen = (places(arm, split, label, count) for split, count in
+                      ((study.data.train, pictures), (study.data.test, measured)))
+        names = [name for name, own in zip(made.names, made.cells.flatten(2).any(2).any(0))
+                 if own and name in seen.names]
+        made, seen = (own._replace(cells=own.cells[:, [own.names.index(name) for name in names]])
+                      for own in (made, seen))
+        whole, shown = (own.maps.amax(dim=(2, 3)) for own in (made, seen))
+        vectors = [semantic_vector(whole, without, top) for without in hidden(made)]
+        rest = _rest(study, label, made.chosen)
+        result.append(ClassTraits(class_name, tuple(names), vectors, weighted_activation(shown, vectors),
+                                  np.stack([weighted_activation(own, vectors) for own in hidden(seen)]),
+                                  weighted_activation(rest, vectors), None))
+    return result
+
+
+@torch.inference_mode()
+def _rest(study, label, used):
+    """Pooled features of all pictures of a class but those training pictures that are used, `(picture, channel)`."""
+    pooled = []
+    for split in (study.data.train, study.data.test, study.data.validation):
+        members = np.flatnonzero(split.labels == label)
+        members = np.setdiff1d(members, used) if split is study.data.train else members
+        features = study.features(split)[0][torch.from_numpy(members)]
+        pooled += [(study.model.backbone_map(batch.to(study.model.feature_std.device)) / study.model.feature_std
+                    ).amax(dim=(2, 3)).cpu() for batch in features.split(BATCH)]
+    return torch.cat(pooled)
+
+
+def rms_cosine(basis):
+    """Root of the mean square of the off-diagonal cosines inside a class, mean over classes; NaN for single vectors."""
+    unit = F.normalize(torch.as_tensor(basis).detach().cpu().double(), dim=2)
+    squares = (unit @ unit.transpose(1, 2)).square()
+    count = squares.shape[1]
+    off = squares.sum(dim=(1, 2)) - squares.diagonal(dim1=1, dim2=2).sum(dim=1)
+    return float((off / (count * (count - 1))).clamp(min=0).sqrt().mean()) if count > 1 else np.nan
+
+
+def cosine_bound(vectors, channels):
+    """The least root mean square cosine of so many vectors: 0 unless there are more of them than channels.
+
+    M unit vectors in D dimensions have a sum of squared off-diagonal cosines of at least M^2 / D - M (Welch, IEEE
+    Trans. Inf. Theory 1974); there are M (M - 1) of them.
+    """
+    return float(np.sqrt(max(vectors - channels, 0) / (channels * max(vectors - 1, 1))))
+
+
+def measure_arm(arm, pictures=80, measured=80, top=5):
+    """All measures of an arm: `measure`, `value`, `low` and `high`, a 95 % bootstrap interval over pictures, or NaN.
+
+    Those of `asxai.evaluation.measure`; `specificity` and the median of the q-q plots' r2, `q-q r2`, of `cell_traits`;
+    `off-diagonal`; root mean square cosines and their lower bound. For regions that are not the network's: accuracy is
+    that of the black box; superpixels have NMI, ARI and IoU with parts, boxes, which are made of the parts, do not; and
+    there are no vectors to have a purity or a cosine.
+    """
+    study, split = arm.study, arm.study.data.test
+    if arm.concepts is not None:
+        rows = measure(study, arm.concepts).to_dict("records")
+        rows += [_row("rms cosine", rms_cosine(study.model.basis)),
+                 _row("rms cosine before", rms_cosine(study.basis_before)),
+                 _row("lower bound", cosine_bound(study.model.basis_per_class, study.config.channels))]
+    else:
+        device = study.model.feature_mean.device
+        rows = [_row("accuracy", black_box_probe(study.config, study.data, device)["test_accuracy"])]
+        if split.parts is not None and isinstance(arm.regions, SortedSuperpixels):
+            rows += _cluster_rows(arm.regions.winners(split), true_parts(split)[1], split.labels,
+                                  max(arm.regions.kinds), len(study.data.part_names))
+    found = cell_traits(arm, pictures, measured, top)
+    several = [(own.unmasked, own.removed) for own in found if len(own.names) > 1]
+    share = specificity(several) if several else None
+    rows.append(_row("specificity", *((share.share, (share.low, share.high)) if share else (np.nan,))))
+    rows.append(_row("q-q r2", np.median([result.r2 for own in found for result in own.normality()])))
+    value, low, high = off_diagonal(concept_cosines(arm, pictures))
+    return pd.DataFrame([*rows, _row("off-diagonal", value, (low, high))])
+
+
+def measure_arms(arms, settings="", **options):
+    """Measures of arms (of `train_arms`), with further columns `settings`, `arm` and `seed`; options as `measure_arm`.
+
+    settings: words that tell tables apart which must not be mixed, see `settings_of`. What was measured before is read
+    from the study's folder.
+    """
+    tables = []
+    for name, arm in arms.items():
+        key = [name, type(arm.regions).__name__, arm.percentile, sorted(options.items()), code_hash(*CODE)]
+        path = arm.study.folder / f"ablation-{hashlib.sha256(repr(key).encode()).hexdigest()[:12]}.csv"
+        if not path.exists():
+            table = measure_arm(arm, **options)
+            paths.write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+        tables.append(pd.read_csv(path).assign(settings=settings, arm=name, seed=arm.study.config.seed))
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def settings_of(parameters):
+    """Parameters of a study in words, for `measure_arms`; where it is computed does not enter."""
+    return " ".join(f"{key}={value}" for key, value in sorted(parameters.items()) if key != "device")
+
+
+def joined(new, kept):
+    """Rows of a new table, and those of a kept one of the same settings that the new one does not have."""
+    if not len(kept):
+        return new
+    kept = kept[kept["settings"].isin(new["settings"])]
+    both = pd.concat([new, kept], ignore_index=True)
+    return both.drop_duplicates(["settings", "arm", "seed", "measure"]).reset_index(drop=True)
+
+
+def for_dots(table):
+    """A table of `measure_arms` as `asxai.concept_plots.measure_dots` wants it: only `MEASURES`, in their order."""
+    order = list(MEASURES)
+    own = table[table["measure"].isin(order)].rename(columns={"arm": "method"})
+    own = own.assign(better=own["measure"].map(MEASURES))
+    return own.sort_values("measure", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+
+
+# --- Differences over seeds ------------------------------------------------------------------------------------------
+
+
+def paired(table, reference=ORTHOGONAL, draws=10_000, seed=0, level=0.95):
+    """Each arm less the reference at the same seeds, a row per arm and measure of `MEASURES`.
+
+    Columns: `arm`, `measure`, `seeds` (how many both have), `difference`, its mean over seeds, `low` and `high`, its
+    bootstrap interval over seeds, and `t_low` and `t_high`, Student's: of three to five seeds the bootstrap has only
+    those values to draw from and is too narrow. NaN where there is one seed. Measures that either lacks are left out.
+    """
+    rows, generator = [], np.random.default_rng(seed)
+    wide = table.pivot_table(index=["arm", "seed"], columns="measure", values="value")
+    if reference not in wide.index.get_level_values("arm"):
+        raise ValueError(f"reference={reference!r} is none of the arms {', '.join(dict.fromkeys(table['arm']))}")
+    ours = wide.loc[reference]
+    for arm in dict.fromkeys(table["arm"]):
+        if arm == reference or arm not in wide.index.get_level_values("arm"):
+            continue
+        differences = wide.loc[arm] - ours
+        for name in MEASURES:
+            values = differences[name].dropna().to_numpy() if name in differences else np.empty(0)
+            if len(values):
+                rows.append({"arm": arm, "measure": name, "seeds": len(values), "difference": values.mean(),
+                             **_intervals(values, generator, draws, level)})
+    return pd.DataFrame(rows, columns=["arm", "measure", "seeds", "difference", "low", "high", "t_low", "t_high"])
+
+
+def _intervals(values, generator, draws, level):
+    if len(values) < 2:
+        return dict.fromkeys(("low", "high", "t_low", "t_high"), np.nan)
+    means = values[generator.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    half = scipy.stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return {"low": low, "high": high, "t_low": values.mean() - half, "t_high": values.mean() + half}
+
+
+def verdict(row):
+    """What the intervals of a difference say, in words.
+
+    "higher" or "lower" where both exclude 0, "no effect" where the bootstrap's holds it, "undecided" where only
+    Student's does, or that there is no interval.
+    """
+    if np.isnan(row["low"]):
+        return "one seed, no interval"
+    side, wide = _side(row["low"], row["high"]), _side(row["t_low"], row["t_high"])
+    return {0: "no effect", 1: "higher", -1: "lower"}[side] if side == wide or not side else "undecided"
+
+
+def _side(low, high):
+    """The sign of an interval as it is printed; 0 if it holds 0."""
+    return int(round(low, DIGITS) > 0) - int(round(high, DIGITS) < 0)
+
+
+def conclusions(differences, arm, reference=ORTHOGONAL):
+    """One sentence on an arm: which measures are higher or lower than the reference's, and which are no different."""
+    own = differences[differences["arm"] == arm].assign(verdict=lambda table: [
+        verdict(row) for row in table.to_dict("records")])
+    if own.empty:
+        return f"**{arm}**: nothing to compare."
+    words = [f"{said}: " + ", ".join(_in_words(row) for row in rows.to_dict("records"))
+             for said, rows in own.groupby("verdict", sort=False)]
+    counts = sorted(set(own["seeds"]))
+    seeds = f"{counts[0]} seed{'s' * (counts[0] > 1)}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    return f"**{arm}**, beside {reference}, {seeds}. " + "; ".join(words) + "."
+
+
+def _in_words(row):
+    if np.isnan(row["low"]):
+        return f"{row['measure']} {row['difference']:+.3f}"
+    return f"{row['measure']} {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def claims(table, differences):
+    """Claims of notebook 07. An effect is the reference less the arm without it; its interval stands in `spread`."""
+    rows = []
+    for name, arm, measure_name, words in (
+            ("orthogonality_effect_nmi", NO_ORTHOGONAL, "nmi", "clearer and purer with orthogonality"),
+            ("orthogonality_effect_purity", NO_ORTHOGONAL, "purity", "clearer and purer with orthogonality"),
+            ("selfsupervised_effect_specificity", MANUAL, "specificity", "less semantic confusion")):
+        rows += [_effect(name, row, words) for row in _chosen(differences, arm, measure_name)]
+    lower = _chosen(differences, MANUAL, "off-diagonal")
+    for name, arm in (("offdiag_concepts_selfsupervised", ORTHOGONAL), ("offdiag_concepts_manual", MANUAL)):
+        values = table[(table["arm"] == arm) & (table["measure"] == "off-diagonal")]["value"]
+        if len(values):
+            holds = verdict(lower[0]) == "higher" if arm == ORTHOGONAL and lower and lower[0]["seeds"] > 1 else None
+            rows.append(claim(name, values, "much nearer to 0 than manual" if arm == ORTHOGONAL else "", holds))
+    return rows
+
+
+def _chosen(differences, arm, name):
+    return differences[(differences["arm"] == arm) & (differences["measure"] == name)].to_dict("records")
+
+
+def _effect(name, row, words):
+    """A claim of the difference with its sign turned: what the reference has and the arm has not."""
+    several = row["seeds"] > 1
+    result = claim(name, -row["difference"], words, verdict(row) == "lower" if several else None)
+    interval = f"[{-row['high'] + 0:.{DIGITS}f}, {-row['low'] + 0:.{DIGITS}f}]" if several else ""
+    return result | {"spread": interval, "seeds": row["seeds"]}
+
+
+# --- Trait pictures of the same concept ------------------------------------------------------------------------------
+
+
+class Beside(NamedTuple):
+    """What each arm's concept in the same place has in common, as pictures: Figure 7c."""
+
+    class_name: str
+    concept: str  # the reference's
+    arms: tuple  # (arm,)
+    names: tuple  # (arm,): the concept of the arm that is in the same place
+    overlaps: np.ndarray  # (arm,): intersection over union with the reference's, in [0, 1]
+    pictures: np.ndarray  # uint8 (arm, size, size, 3)
+
+
+def beside(arms, class_name, concept="", pictures=40, crop=128, steps=100, seed=0):
+    """`Beside` of one concept of a class. arms: of `train_arms`; the first is the reference, a network's own concepts.
+
+    concept: a name of the reference's; where the class has none of that name, its first. The same concept of another
+    arm is the one in the same place, by the intersection over union of cells in 80 test pictures, whatever it is
+    called. Windows, row-centred PCA and inversion are those of `asxai.common_traits.trait_pictures`, with fewer steps.
+    """
+    first = next(iter(arms.values()))
+    if first.concepts is None:
+        raise ValueError(f"the first arm, {first.name!r}, has no concepts of its own; put one first that has")
+    label, split = first.study.class_names.index(class_name), first.study.data.test
+    found = [places(arm, split, label, 80) for arm in arms.values()]
+    wanted = found[0].names.index(concept) if concept in found[0].names else 0
+    names, overlaps, results = [], [], []
+    for arm, own in zip(arms.values(), found):
+        iou = _overlap(found[0].cells[:, wanted], own.cells)
+        best = int(iou.argmax())
+        names.append(own.names[best])
+        overlaps.append(float(iou[best]))
+        windows = _windows_of(arm, label, own.names[best], pictures, min(crop, arm.study.config.size))
+        results.append(_trait_picture(arm, windows, steps, seed, f"trait pictures, {class_name}, {arm.name}"))
+    return Beside(class_name, found[0].names[wanted], tuple(arms), tuple(names), np.array(overlaps), np.stack(results))
+
+
+def _overlap(cells, others):
+    """Intersection over union of `(picture, height, width)` with each of `(picture, concept, height, width)`."""
+    both = (cells[:, None] & others).sum(dim=(0, 2, 3)).double()
+    return both / (cells[:, None] | others).sum(dim=(0, 2, 3)).clamp(min=1)
+
+
+def _windows_of(arm, label, name, count, crop):
+    """uint8 `(picture, 3, crop, crop)`: training pictures around a concept; around its middle if it has no peak."""
+    train = arm.study.data.train
+    members = np.flatnonzero(train.labels == label)
+    if arm.concepts is None:
+        found = places(arm, train, label, count)
+        cells = found.cells[:, found.names.index(name)].double()  # (picture, height, width)
+        seen = cells.sum(dim=(1, 2)) > 0
+        chosen, cells = found.chosen[seen.numpy()], cells[seen]
+        points = torch.stack([(cells.sum(dim=3 - axis) * (torch.arange(cells.shape[axis]) + 0.5)).sum(dim=1)
+                              / cells.sum(dim=(1, 2)) / cells.shape[axis] for axis in (1, 2)], dim=1).numpy()
+    else:
+        with torch.inference_mode():
+            own = _own_maps(arm.study, arm.study.features(train)[0][torch.from_numpy(members)],
+                            torch.from_numpy(train.labels[members]))
+        best, k = arm.concepts.exemplars(own, train.labels[members], count), arm.concepts.names.index(name)
+        shown = best.pictures[label, k] >= 0
+        chosen, points = members[best.pictures[label, k][shown]], best.points[label, k][shown]
+    return _windows(to_batch([train.paths[i] for i in chosen], arm.study.config.size), points, crop)
+
+
+def _trait_picture(arm, windows, steps, seed, desc):
+    network, device = _Network(arm.study.model), arm.study.model.feature_mean.device
+    with torch.inference_mode():
+        maps = torch.cat([network(batch.to(device)).cpu() for batch in windows.split(BATCH)])
+    target = torch.from_numpy(row_centred_pca(maps, 1).trait).float()[None]
+    result = invert(network, target.to(device), windows.shape[-1], steps=steps, seed=seed, desc=desc)
+    return result.to_uint8(stretch=True)[0]

@@ -1,0 +1,348 @@
+"""Explorers: what a notebook shows under sliders, each a thin layer over functions that compute and draw.
+
+    trait_explorer(study, concepts)                     # weights of principal components -> the picture of a trait
+    rule_explorer(scores, predicted, labels)            # thresholds of the rule table -> share and accuracy of tiers
+    concept_explorer(explainer, pictures)               # mask percentile, concepts off and on -> explanation
+    naming_widget(study, concepts)                      # names of concepts, written to the file of names
+
+A widget holds nothing but its controls. What it shows is computed by `asxai.trait_basis`, `tier_shares` and an
+explainer, and drawn by `asxai.explorer_plots`. A move computes only what depends on it. What takes longer than a
+moment, the basis of a trait, is computed once, shows its progress, and stops when the kernel is interrupted (the square
+in JupyterLab's toolbar).
+"""
+
+import dataclasses
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown, display
+from PIL import Image
+
+from . import explorer_plots, paths, rules
+from .common_traits import _windows
+from .concepts import names_template
+from .evaluation import names_file, own_class_maps
+from .pictures import FORMATS, DataError, read_picture, to_batch
+from .trait_basis import LIMIT, moved_traits, trait_basis
+
+# of `asxai.rules.Rules` those thresholds that decide about tiers, and what they are of
+THRESHOLDS = {"sure": "largest delta, to be sure", "probably": "largest delta, to say probably",
+              "unsure": "largest delta, to give reasons", "vivid": "PCS of a vivid concept",
+              "noticed": "PCS of a noticed concept", "majority": "share of concepts that agree"}
+
+
+# --- Traits ----------------------------------------------------------------------------------------------------------
+
+
+def trait_explorer(study, concepts, start=None, components=3, **options):
+    """A widget with sliders for the weights of principal components: the picture of the trait follows.
+
+    start: (class, concept) to begin with, by default the first ones. options: of `asxai.trait_basis.trait_basis`, which
+    is called when a class and concept are first chosen.
+    """
+    kept = {}
+    choices = {class_name: [(concepts.names[k - 1], (class_name, concepts.names[k - 1])) for k in concepts.of_class(c)]
+               for c, class_name in enumerate(concepts.class_names)}
+    start = start or next(iter(choices.values()))[0][1]
+    of_class = widgets.Dropdown(options=list(choices), value=start[0], description="class")
+    concept = widgets.Dropdown(options=choices[start[0]], value=tuple(start), description="concept")
+    # its values carry the class, so that another class is one change and not two
+    of_class.observe(lambda change: setattr(concept, "options", choices[change["new"]]), "value")
+    sliders = {f"component {k + 1}": _slider(f"component {k + 1}", 0.0, -LIMIT, LIMIT, 0.25) for k in range(components)}
+
+    def show(concept, **weights):
+        if concept not in kept:
+            kept[concept] = trait_basis(study, concepts, *concept, components=components, **options)
+        _show(trait_figure(study, kept[concept], list(weights.values())[:kept[concept].components]))
+
+    return _explorer(show, {"concept": concept, **sliders}, [[of_class, concept], list(sliders.values())])
+
+
+def trait_figure(study, basis, weights, count=4):
+    """`asxai.explorer_plots.trait_view` of a `TraitBasis` at some weights `(component,)`."""
+    (picture,), scores = _uint8(moved_traits(study, basis, [weights])), basis.along(weights)
+    ends = basis.ends(weights, min(count, len(scores) // 2))
+    return explorer_plots.trait_view(picture, *(basis.windows[end] for end in ends), [scores[end] for end in ends],
+                                     f"{basis.class_name}, {basis.concept}")
+
+
+def trait_sheet(study, basis, values=(-3, -1.5, 0, 1.5, 3), count=2):
+    """`asxai.explorer_plots.trait_sheet` of a `TraitBasis`: what its sliders do, for readers without a kernel."""
+    single = np.eye(basis.components)
+    pictures = _uint8(moved_traits(study, basis, [value * weights for weights in single for value in values]))
+    highest, lowest = zip(*(basis.ends(weights, min(count, len(basis.scores) // 2)) for weights in single))
+    return explorer_plots.trait_sheet(pictures.reshape(len(single), len(values), *pictures.shape[1:]), values,
+                                      [basis.windows[end] for end in lowest], [basis.windows[end] for end in highest],
+                                      basis.ratios, f"Trait of “{basis.class_name}, {basis.concept}”, moved")
+
+
+def _uint8(pictures):
+    """`(picture, 3, height, width)` in 0..1 for drawing."""
+    return (pictures * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+
+def tier_shares(scores, predicted, labels, **thresholds):
+    """Share and accuracy of each tier, see `asxai.rules.tier_table`.
+
+    scores: PCS, `(picture, class, concept)`. predicted, labels: `(picture,)`, of the network and true. thresholds: of
+    `asxai.rules.Rules`, those that are to be others. Raises ValueError as that class does.
+    """
+    changed = dataclasses.replace(rules.RULES, **thresholds)
+    return rules.tier_table(rules.tiers(scores, predicted, changed), np.asarray(predicted) == np.asarray(labels))
+
+
+def rule_explorer(scores, predicted, labels):
+    """A widget with sliders for the thresholds of the rule table; arguments as for `tier_shares`."""
+    usual = tier_shares(scores, predicted, labels)
+    sliders = {name: _slider(words, getattr(rules.RULES, name), 0.0, 1.0, 0.05) for name, words in THRESHOLDS.items()}
+
+    def show(**thresholds):
+        table = tier_shares(scores, predicted, labels, **thresholds)
+        _show(explorer_plots.rule_view(table, usual, "Tiers of the rule table (circles: its own thresholds)"))
+        display(Markdown(tiers_in_words(table)))
+
+    controls = list(sliders.values())
+    return _explorer(show, sliders, [controls[:3], controls[3:]])
+
+
+def tiers_in_words(table):
+    """The table of `tier_shares` as a sentence."""
+    clauses = [f"{row.tier}: {100 * row.share:.1f} % of pictures"
+               + (f", {100 * row.accuracy:.1f} % of them right" if row.pictures else "") for row in table.itertuples()
+               if row.tier in rules.TIERS]
+    return "; ".join(clauses) + "."
+
+
+def rule_sheet(scores, predicted, labels, points=21):
+    """What each threshold does by itself, for readers without a kernel: figure and table of `rule_sweeps`.
+
+    The table has a row per threshold, value and tier: `threshold`, `value`, `tier`, `share`, `accuracy`. Values that
+    the other thresholds do not allow are left out.
+    """
+    rows = []
+    for name in THRESHOLDS:
+        for value in np.linspace(0, 1, points).round(6).tolist():
+            try:
+                table = tier_shares(scores, predicted, labels, **{name: value})
+            except ValueError:
+                continue
+            rows += [{"threshold": name, "value": value, "tier": row.tier, "share": row.share, "accuracy": row.accuracy}
+                     for row in table.itertuples() if row.tier in rules.TIERS]
+    return explorer_plots.rule_sweeps(pd.DataFrame(rows), {name: getattr(rules.RULES, name) for name in THRESHOLDS},
+                                      THRESHOLDS, "Tier")
+
+
+# --- Explanations ----------------------------------------------------------------------------------------------------
+
+
+def concept_explorer(explainer, pictures, percentile=95.0):
+    """A widget that explains a picture, chosen or uploaded, with masks of any size and with concepts switched off.
+
+    explainer: an `asxai.explain.Explainer`. pictures: by name, what `asxai.pictures.read_picture` takes. percentile: of
+    an activation map, to begin with. The network sees each picture once, whatever is switched afterwards.
+    """
+    sources, seen, concepts = dict(pictures), {}, explainer.concepts.names
+    picture = widgets.Dropdown(options=list(sources), description="picture")
+    upload = widgets.FileUpload(accept="image/*", multiple=False, description="Upload")
+    state = widgets.Label()
+    percent = _slider("mask percentile", percentile, 50.0, 99.5, 0.5)
+    switches = [widgets.ToggleButton(True, description=name, tooltip="count it or not") for name in concepts]
+
+    def add(change):
+        for file in change["new"]:
+            try:
+                sources[file["name"]] = read_upload(file)
+            except DataError as error:
+                state.value = str(error)
+            else:
+                seen.pop(file["name"], None)
+                state.value, picture.options = "", list(sources)
+                picture.value = file["name"]
+
+    upload.observe(add, "value")
+
+    def show(picture, percentile, **counted):
+        if picture not in seen:
+            seen[picture] = activated(explainer, sources[picture])
+        without = [name for name, on in zip(concepts, counted.values()) if not on]
+        explanation = explained(explainer, *seen[picture], percentile, without)
+        _show((explanation.figure(), None))
+        display(Markdown(scores_in_words(explanation)))
+
+    keys = {f"concept {k}": switch for k, switch in enumerate(switches)}  # names may be anything, also "picture"
+    row = widgets.HBox(switches, layout=widgets.Layout(flex_flow="row wrap"))
+    return _explorer(show, {"picture": picture, "percentile": percent, **keys},
+                     [[widgets.HBox([picture, upload, state]), percent, row]])
+
+
+@torch.inference_mode()
+def activated(explainer, source):
+    """A picture as the network sees it, uint8 `(1, 3, size, size)`, and its `asxai.model.Activations`."""
+    pixels = to_batch([source], explainer.study.config.size)
+    return pixels, next(explainer.activate(pixels))
+
+
+@torch.inference_mode()
+def explained(explainer, pixels, out, percentile=95.0, without=()):
+    """`Explainer.explain` of a picture that was `activated` before: all but the pass through the network."""
+    return explainer._explained(pixels, out, percentile, tuple(without))[0]
+
+
+def scores_in_words(explanation):
+    """Tier and PCS of the predicted class as a sentence, the highest first."""
+    scores = dict(zip(explanation.names, explanation.scores[explanation.class_names.index(explanation.predicted)]))
+    own = sorted(((value, name) for name, value in scores.items() if not np.isnan(value)), reverse=True)
+    return f"**{explanation.tier}** · PCS of {explanation.predicted}: " + ", ".join(f"{name} {value:.2f}"
+                                                                                  for value, name in own)
+
+
+def examples(study, per_class=4):
+    """Some test pictures of each class, spread evenly, by name: paths."""
+    found = {}
+    for label, class_name in enumerate(study.class_names):
+        members = np.flatnonzero(study.data.test.labels == label)
+        chosen = np.unique(np.linspace(0, len(members) - 1, per_class).round().astype(int))
+        found |= {f"{class_name} {number}": study.data.test.paths[members[i]] for number, i in enumerate(chosen, 1)}
+    return found
+
+
+def read_upload(file):
+    """The picture of an entry of `ipywidgets.FileUpload.value`. Raises `DataError` that names the file."""
+    try:
+        return read_picture(Image.open(io.BytesIO(file["content"]), formats=FORMATS))
+    except OSError as error:
+        raise DataError(f"{file['name']}: no picture of a kind that can be read ({', '.join(FORMATS)})") from error
+    except DataError as error:
+        raise DataError(f"{file['name']}: {error}") from error
+
+
+def explanation_sheet(explainer, source, percentiles=(85.0, 95.0, 99.0), steps=3):
+    """What the concept explorer's controls do, for readers without a kernel: `asxai.explorer_plots.explanation_sheet`.
+
+    The first step has all concepts, each further one lacks the concept that spoke most for the class in the one before.
+    """
+    seen, without, found = activated(explainer, source), [], []
+    for _ in range(steps):
+        own = explained(explainer, *seen, without=without)
+        found.append((tuple(without), own))
+        left = [concept.name for concept in own.judgement.concepts if concept.name not in without]
+        without = [*without, *left[:1]]
+    whole = found[0][1]
+    masks = np.stack([explained(explainer, *seen, percentile).masks for percentile in percentiles])
+    return explorer_plots.explanation_sheet(whole.picture, masks, percentiles, whole.names, whole.class_names,
+                                            whole.predicted, [(own, e.scores, e.tier, e.sentence) for own, e in found])
+
+
+# --- Names -----------------------------------------------------------------------------------------------------------
+
+
+def naming_widget(study, concepts, count=5):
+    """A widget with the strongest pictures of each concept and a field for its name; a button writes the names.
+
+    Where the data set has part masks these give the names. Then there is nothing to write: raises ValueError.
+    """
+    if study.data.validation.parts is not None:
+        raise ValueError(f"study: concepts of {study.data.name!r} are named by its part masks; names are given by hand "
+                         "to data sets without any")
+    sheets = concept_strips(study, concepts, count)
+    fields = [widgets.Text(name, description=f"concept {k}") for k, name in enumerate(concepts.names, 1)]
+    button, state = widgets.Button(description="Write names", button_style="primary"), widgets.Label()
+
+    def write(_):
+        try:
+            written = write_names(study, concepts, [field.value for field in fields])
+        except ValueError as error:
+            state.value = str(error)
+        else:
+            state.value = f"written: {', '.join(written.names)}; run the cells below again"
+
+    button.on_click(write)
+    layout = widgets.Layout(height="96px")
+    images = [widgets.Image(value=_jpeg(sheet), format="jpeg", layout=layout) for sheet in sheets]
+    rows = [widgets.HBox(pair) for pair in zip(images, fields)]
+    return widgets.VBox([*rows, widgets.HBox([button, state])])
+
+
+def concept_strips(study, concepts, count=5, side=128):
+    """Of each concept its strongest training pictures, cut around the place: uint8 `(side, count * side, 3)` each.
+
+    White where there are fewer. The classes take turns, so that a concept of several classes is seen in each.
+    """
+    train, side = study.data.train, min(side, study.config.size)
+    best = concepts.exemplars(own_class_maps(study, train), train.labels, count)
+    strips = []
+    for k in range(concepts.count):
+        turns = [(best.pictures[c, k, e], best.points[c, k, e]) for e in range(count) for c in range(len(best.pictures))
+                 if best.pictures[c, k, e] >= 0][:count]
+        windows = _windows(to_batch([train.paths[i] for i, _ in turns], study.config.size),
+                           np.stack([point for _, point in turns]), side)
+        strip = np.full((side, count * side, 3), 255, np.uint8)
+        strip[:, :len(turns) * side] = windows.permute(2, 0, 3, 1).flatten(1, 2).numpy()
+        strips.append(strip)
+    return strips
+
+
+def write_names(study, concepts, names):
+    """Write names of concepts 1, 2, ... to the data set's file of names; the study's concepts under these names.
+
+    An empty name leaves a concept as "concept k". What the file held before is replaced. Raises ValueError for another
+    number of names than there are concepts.
+    """
+    names = [str(name).strip() for name in names]
+    if len(names) != concepts.count:
+        raise ValueError(f"names={names} must be {concepts.count}, one for each concept; \"\" for one without a name")
+    train = study.data.train
+    exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
+    with tempfile.TemporaryDirectory() as folder:
+        notes = json.loads(names_template(Path(folder) / "names.json", exemplars, train.hashes).read_text())
+    for entry, name, number in zip(notes["concepts"], names, range(1, concepts.count + 1)):
+        entry["name"] = "" if name == f"concept {number}" else name
+    text = f'{{"format": {notes["format"]}, "concepts": [\n' + ",\n".join(map(json.dumps, notes["concepts"])) + "\n]}\n"
+    paths.write_atomically(names_file(study.data.name), lambda path: path.write_text(text, encoding="utf-8"))
+    return study.concepts()
+
+
+# --- What explorers share --------------------------------------------------------------------------------------------
+
+
+def _slider(words, value, low, high, step):
+    return widgets.FloatSlider(value, min=low, max=high, step=step, description=words, continuous_update=False,
+                               readout_format=".2f", style={"description_width": "13em"},
+                               layout=widgets.Layout(width="34em"))
+
+
+def _explorer(show, controls, columns):
+    """Columns of controls above what `show`, called with their values, displays."""
+    def guarded(**values):
+        try:
+            show(**values)
+        except KeyboardInterrupt:
+            print("Stopped. Move a control to go on.")
+        except ValueError as error:  # what a reader can put right by another move
+            print(error)
+
+    output = widgets.interactive_output(guarded, controls)
+    output.layout.min_height = "18em"  # so that the page does not jump while a figure is replaced
+    return widgets.VBox([widgets.HBox([widgets.VBox(column) for column in columns]), output])
+
+
+def _show(drawn):
+    figure, _ = drawn
+    plt.close(figure)  # else it would be shown twice
+    display(figure)
+
+
+def _jpeg(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=85)
+    return file.getvalue()

@@ -1,0 +1,223 @@
+"""JupyterLab on a free port and a headless Chromium in front of it, for `test_browser`."""
+
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+
+import pytest
+from menagerie import DATA_SETS
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from asxai import paths, sources
+from asxai.data import load_data_set
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+SCREENSHOTS = paths.ROOT / "runs" / "tests" / "screenshots"  # kept for looking at, unlike the other results of tests
+# all cells are in the page, not only those in sight; no question about news in front of them
+SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"},
+            "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
+SHOWN = ("[...(arguments[0] || document).querySelectorAll('.jp-OutputArea-output img')]"
+         ".filter(image => image.complete && image.naturalWidth > 0)")
+
+
+class Lab:
+    """One browser window on one server."""
+
+    def __init__(self, browser, url, token, folder, log):
+        self.browser, self.url, self.token, self.folder, self.log = browser, url, token, folder, log
+
+    def open(self, name):
+        """Open a notebook of the folder by itself; the kernels of those before are ended."""
+        for session in self._api("sessions"):
+            self._api(f"sessions/{session['id']}", "DELETE")
+        self.browser.get(f"{self.url}/doc/tree/{name}?token={self.token}&reset")
+        self.wait(lambda: self.js("return window.jupyterapp?.shell.currentWidget?.content?.widgets?.length > 0"),
+                  f"{name} to open")
+
+    def run(self, seconds=300):
+        """Run all cells and wait for the kernel. AssertionError with the traceback of a cell that fails."""
+        self.wait(lambda: self.js("return !!jupyterapp.shell.currentWidget.sessionContext.session?.kernel"), "a kernel")
+        done = self.browser.execute_async_script(
+            "const back = arguments[arguments.length - 1];"
+            "jupyterapp.commands.execute('notebook:run-all-cells').then(() => back(''), error => back(`${error}`))")
+        assert done == "", done
+        self.wait(lambda: self.js("return [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+                                  ".every(prompt => !prompt.innerText.includes('*'))"), "all cells to run", seconds)
+        assert self.errors() == []
+
+    def errors(self):
+        """Tracebacks in the page, in outputs of cells and of widgets."""
+        return self.js("return [...document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"],"
+                       "[data-mime-type=\"application/vnd.jupyter.stderr\"]')].map(output => output.innerText)")
+
+    def pictures(self, area=None):
+        """Sources of the pictures that are shown in outputs, of all cells or of one output area."""
+        return self.js(f"return {SHOWN}.map(image => image.src)", area)
+
+    def explorer(self, label):
+        """The output area of the code cell with a control that has this label."""
+        return self.wait(lambda: self.js(
+            "return [...document.querySelectorAll('.jp-Cell-outputArea')].find(area => [...area.querySelectorAll("
+            "'.widget-label')].some(found => found.innerText === arguments[0]))", label), f"control {label!r}")
+
+    def press(self, area, label, *keys):
+        """Press keys on the handle of the slider with this label; its new value."""
+        handle = lambda: self.js(
+            "return [...arguments[0].querySelectorAll('.widget-slider')].find(slider => slider.querySelector("
+            "'.widget-label').innerText === arguments[1]).querySelector('.noUi-handle')", area, label)
+        before = handle().get_attribute("aria-valuenow")
+        self.js("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", handle())
+        self.browser.switch_to.active_element.send_keys(*keys)
+        self.wait(lambda: handle().get_attribute("aria-valuenow") != before, f"slider {label!r} to move", 10)
+        return float(handle().get_attribute("aria-valuetext"))
+
+    def list(self, area, label):
+        """The drop-down list with this label, a `Select`."""
+        return Select(self.js("return [...arguments[0].querySelectorAll('.widget-dropdown')].find(list => list"
+                              ".querySelector('.widget-label').innerText === arguments[1]).querySelector('select')",
+                              area, label))
+
+    def click(self, area, text):
+        """Press the space bar on the button with this text."""
+        button = self.js("return [...arguments[0].querySelectorAll('button')].find(found => found.innerText.trim() "
+                         "=== arguments[1])", area, text)
+        self.js("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", button)
+        button.send_keys(Keys.SPACE)
+
+    def text(self, area):
+        """The Markdown that is shown in an output area."""
+        return self.js("return [...arguments[0].querySelectorAll('.jp-RenderedMarkdown')].map(found => found.innerText)"
+                       ".join(' ')", area)
+
+    def changed(self, what, before, seconds=30):
+        """What `what()` gives once it is neither empty nor `before`; AssertionError where it stays so."""
+        return self.wait(lambda: (now := what()) and now != before and now, "a move to change what is shown", seconds)
+
+    def wait(self, condition, what, seconds=60):
+        """The first true value of `condition()`."""
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, (f"waited {seconds} s for {what}; {self.errors()}; see "
+                                            f"{self.screenshot('failed')}")
+            time.sleep(0.1)
+        return found
+
+    def screenshot(self, name):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+        return SCREENSHOTS / f"{name}.png"
+
+    def js(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def _api(self, path, method="GET"):
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method,
+                                         headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+@contextmanager
+def lab(folder, **environment):
+    """A `Lab` on the notebooks in `folder / "notebooks"`; its settings and logs lie beside them."""
+    token, port, home = secrets.token_hex(16), _free_port(), folder / "jupyter"
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    places = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+              "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTER_DATA_DIR": "data",
+              "IPYTHONDIR": "ipython"}
+    settings = os.environ | {name: str(home / place) for name, place in places.items()} | environment
+    settings.pop("MPLBACKEND", None)  # the tests' own, which shows no figure in a notebook
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--expose-app-in-browser",
+               f"--ServerApp.root_dir={folder / 'notebooks'}", "--allow-root"]
+    url, log = f"http://127.0.0.1:{port}", home / "server.log"
+    with open(log, "w") as file, _ended(subprocess.Popen(command, env=settings, stdout=file, stderr=file)) as server:
+        _wait_for(server, f"{url}/api/status?token={token}", log)
+        browser = webdriver.Chrome(options=_options(home / "chromium"), service=Service(DRIVER))
+        try:
+            browser.set_script_timeout(600)
+            yield Lab(browser, url, token, folder, log)
+        finally:
+            browser.quit()
+
+
+def _options(profile):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     "--window-size=1400,1000", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    return options
+
+
+def _free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def _ended(process):
+    try:
+        yield process
+    finally:
+        process.terminate()  # which ends its kernels, too
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+        process.wait()
+
+
+def _wait_for(server, url, log, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        with suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"JupyterLab does not answer:\n{log.read_text()[-2000:]}")
+
+
+def drawn_folder(place, count):
+    """`place/animals/class/NN.png`: drawn pictures of two classes, without part masks."""
+    few = dataclasses.replace(DATA_SETS["menagerie-pets"], train_per_class=count, test_per_class=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "_menagerie_specs", lambda: {few.name: few})
+        data = load_data_set(few.name, root=place)
+    for split in (data.train, data.validation):
+        for path, label in zip(split.paths, split.labels):
+            (place / "animals" / data.class_names[label]).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / "animals" / data.class_names[label])
+    return place / "animals"
+
+
+def with_parameters(notebook, **values):
+    """The notebook as it would be opened for the first time, without outputs, with other values of its parameters."""
+    cells = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell = cell | {"outputs": [], "execution_count": None}
+        if "parameters" in cell["metadata"].get("tags", []):
+            lines = "".join(cell["source"]).splitlines()
+            known = {line.partition(" =")[0] for line in lines}
+            assert set(values) <= known, f"no parameter {set(values) - known}"
+            cell["source"] = "\n".join(f"{name} = {values[name]!r}" if (name := line.partition(" =")[0]) in values
+                                       else line for line in lines)
+        cells.append(cell)
+    metadata = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
+    return notebook | {"cells": cells, "metadata": metadata}

@@ -1,0 +1,108 @@
+"""The notebooks in JupyterLab, in a browser: each shows its figures, and the explorers answer to the keyboard.
+
+Where Chromium is not installed these tests are skipped. Screenshots are kept in runs/tests/screenshots.
+"""
+
+import json
+import re
+import shutil
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: `make setup`")
+
+from browser_helpers import CHROMIUM, DRIVER, drawn_folder, lab, with_parameters
+from selenium.webdriver.common.keys import Keys
+
+import asxai.explorers
+from asxai.paths import NOTEBOOKS
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium or its driver is not installed, so that no "
+                                "notebook is opened in a browser (Debian: apt-get install chromium chromium-driver)")
+FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
+PICTURES = ("image/png", "image/jpeg")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Copies of the notebooks, and `explore.ipynb`: 09, and the widget of 10, on twelve pictures of two classes."""
+    folder = tmp_path_factory.mktemp("browser")
+    shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    explore = json.loads((NOTEBOOKS / "09_explore.ipynb").read_text())
+    few = with_parameters(explore, data_set=str(drawn_folder(folder, 12)), steps=5, pictures=6, side=64,
+                          basis_per_class=5)
+    few["cells"].append({"cell_type": "code", "id": "names", "metadata": {}, "execution_count": None, "outputs": [],
+                         "source": "explorers.naming_widget(study, concepts)"})
+    (folder / "notebooks" / "explore.ipynb").write_text(json.dumps(few))
+    with lab(folder, ASXAI_DATA=str(folder / "data")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def explore(page):
+    page.open("explore.ipynb")
+    page.run()
+    return page
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_a_notebook_opens_and_shows_its_figures(page, file):
+    outputs = [output for cell in json.loads(file.read_text())["cells"] for output in cell.get("outputs", [])]
+    figures = sum(any(kind in output.get("data", {}) for kind in PICTURES) for output in outputs)
+    assert figures, f"{file.name} is committed without outputs"
+    page.open(file.name)
+    page.wait(lambda: len(page.pictures()) >= figures, f"{figures} figures")
+    page.screenshot(file.stem)
+    assert page.errors() == []
+
+
+def test_trait_explorer(explore):
+    area = explore.explorer("component 2")
+    before = explore.wait(lambda: explore.pictures(area), "the trait")
+    assert explore.press(area, "component 2", Keys.PAGE_UP) > 0
+    moved = explore.changed(lambda: explore.pictures(area), before)
+    assert explore.press(area, "component 2", Keys.PAGE_DOWN) == 0
+    assert explore.changed(lambda: explore.pictures(area), moved) == before, "and back again"
+    explore.list(area, "class").select_by_index(1)
+    explore.changed(lambda: explore.pictures(area), before)
+    explore.screenshot("explorer_traits")
+    assert explore.errors() == []
+
+
+def test_concept_explorer(explore):
+    area = explore.explorer("mask percentile")
+    before, scores = explore.wait(lambda: explore.pictures(area), "the explanation"), explore.text(area)
+    assert "PCS of" in scores
+    explore.press(area, "mask percentile", Keys.PAGE_DOWN)
+    wider = explore.changed(lambda: explore.pictures(area), before)
+    assert explore.text(area) == scores, "masks are no scores"
+    strongest = re.search(r"PCS of [^:]+: (.+?) \d\.\d\d", scores)[1]
+    explore.click(area, strongest)
+    assert f"{strongest} " not in explore.changed(lambda: explore.text(area), scores)
+    explore.changed(lambda: explore.pictures(area), wider)
+    explore.screenshot("explorer_concepts")
+    assert explore.errors() == []
+
+
+def test_rule_explorer(explore):
+    label = asxai.explorers.THRESHOLDS["sure"]
+    area = explore.explorer(label)
+    before, words = explore.wait(lambda: explore.pictures(area), "the tiers"), explore.text(area)
+    assert "sure: " in words and "% of pictures" in words
+    explore.press(area, label, Keys.END)
+    explore.changed(lambda: explore.pictures(area), before)
+    assert "sure: 0.0 % of pictures" in explore.changed(lambda: explore.text(area), words)
+    explore.screenshot("explorer_rules")
+    assert explore.errors() == []
+
+
+def test_naming_widget(explore):
+    area = explore.explorer("concept 1")
+    field = area.find_element("css selector", ".widget-text input")
+    field.clear()
+    field.send_keys("spotted side", Keys.TAB)
+    explore.click(area, "Write names")
+    explore.wait(lambda: "written: spotted side, concept 2" in area.text, "the names to be written")
+    explore.screenshot("naming_widget")
+    (written,) = (explore.folder / "data" / "names").glob("*.json")
+    assert "spotted side" in written.read_text()
