@@ -16,9 +16,9 @@ ARGUMENTS = $(if $(DATASET),--dataset '$(DATASET)') $(if $(NOTEBOOKS),--notebook
 
 # The tests execute the committed notebooks too: with the trained studies in runs/, but with figures of their own and
 # without progress bars. nbval starts the kernel of this very environment and compares the cells tagged for it.
-# Both on two cores, a file a process; with one thread each, or they would wait for one another.
-NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null OMP_NUM_THREADS=1 \
-	$(RUN) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
+# One after the other, for they share studies, which the first that needs one trains.
+NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null \
+	$(RUN) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup figures study test bench lab notebooks lock clean

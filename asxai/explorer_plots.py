@@ -24,14 +24,15 @@ def trait_view(picture, highest, lowest, scores, title):
     picture: uint8 `(side, side, 3)`. highest, lowest: uint8 `(exemplar, side, side, 3)`, the furthest first. scores: a
     pair, of both, `(exemplar,)` each. The table has a row per exemplar: `end`, `rank`, `score`.
     """
-    columns = max(len(highest), len(lowest))
-    figure = plt.figure(figsize=(2.9 + 1.25 * columns, 2.9))
-    grid = figure.add_gridspec(2, columns + 2)
-    _show(figure.add_subplot(grid[:, :2]), np.asarray(picture))
+    # places in inches, and no layout engine: this is drawn at every move of a slider
+    width, height, side = 3 + 1.35 * max(len(highest), len(lowest)), 3.25, 1.25
+    figure = plt.figure(figsize=(width, height), layout="none")
+    at = lambda left, bottom, side: figure.add_axes((left / width, bottom / height, side / width, side / height))
+    _show(at(0.05, 0.05, 2.8), np.asarray(picture))
     ends, rows = {"highest": (highest, scores[0]), "lowest": (lowest, scores[1])}, []
     for r, (end, (pictures, values)) in enumerate(ends.items()):
         for e, (shown, value) in enumerate(zip(pictures, values)):
-            axis = figure.add_subplot(grid[r, e + 2])
+            axis = at(3 + 1.35 * e, 1.55 - 1.5 * r + 0.05, side)
             _show(axis, np.asarray(shown))
             axis.set_title(f"{end}, {value:+.1f}" if e == 0 else f"{value:+.1f}", fontsize=9, pad=2)
             rows.append({"end": end, "rank": e + 1, "score": float(value)})
@@ -82,7 +83,9 @@ def rule_view(table, usual, title=""):
     table, usual: of `asxai.rules.tier_table`. The table is given back as it is.
     """
     tiers = [name for name in table["tier"] if name != "all"]
-    figure, axes = plt.subplots(1, 2, figsize=(8.2, 0.5 * len(tiers) + 1.3), sharey=True)
+    height = 0.5 * len(tiers) + 1.3
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, height), sharey=True, layout="none")  # quick, as above
+    figure.subplots_adjust(left=0.11, right=0.91, wspace=0.22, bottom=0.65 / height, top=1 - 0.45 / height)
     for axis, what in zip(axes, ("share", "accuracy")):
         for y, name in enumerate(tiers):
             for shown, filled in ((usual, False), (table, True)):

@@ -18,10 +18,12 @@ import tempfile
 from pathlib import Path
 
 import ipywidgets as widgets
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Image as Shown
 from IPython.display import Markdown, display
 from PIL import Image
 
@@ -339,7 +341,15 @@ def _explorer(show, controls, columns):
 def _show(drawn):
     figure, _ = drawn
     plt.close(figure)  # else it would be shown twice
-    display(figure)
+    display(_rendered(figure))
+
+
+def _rendered(figure):
+    """The figure as a picture. A notebook draws figures twice, to cut their margins: half of the time of a move."""
+    file = io.BytesIO()
+    with matplotlib.rc_context({"savefig.bbox": "standard"}):
+        figure.savefig(file, format="jpeg", dpi=80, pil_kwargs={"quality": 88})
+    return Shown(file.getvalue(), format="jpeg")
 
 
 def _jpeg(pixels):

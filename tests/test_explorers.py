@@ -52,6 +52,7 @@ def shown(monkeypatch):
     """The figures that explorers display, in order."""
     figures = []
     monkeypatch.setattr(explorers, "display", lambda *drawn: figures.append(drawn[0]))
+    monkeypatch.setattr(explorers, "_rendered", lambda figure: figure)
     return figures
 
 
@@ -236,9 +237,10 @@ def test_what_takes_long_can_be_stopped(study, concepts, shown, monkeypatch, cap
     explorer = explorers.trait_explorer(study, concepts, **FAST)
     assert shown == [] and "Stopped" in capsys.readouterr().out
     monkeypatch.undo()
-    monkeypatch.setattr(explorers, "display", lambda figure: shown.append(figure))
+    monkeypatch.setattr(explorers, "display", lambda picture: shown.append(picture))
     controls(explorer)["component 1"].value = 1.0
-    assert len(shown) == 1
+    (picture,) = shown
+    assert Image.open(io.BytesIO(picture.data)).format == "JPEG"
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
