@@ -9,7 +9,7 @@ The paper's values, and how they are read: for brightness .8, contrast .45, satu
 ColorJitter, which draws a factor at random, for contrast=.45 from .55 to 1.45. Here, to give every picture the same
 change, the value is the factor itself (a contrast of .45 keeps 45 %), and hue is turned by .1 of the circle, 36
 degrees. Texture is non-local means of strength h = 4 grey levels of 255 (the paper: OpenCV's, in CIELAB; here:
-scikit-image's, on RGB, with OpenCV's patches of 7 and search windows of 21 pixels and the same weights exp(-d^2 / h^2)).
+scikit-image's, on RGB, with OpenCV's patches of 7 and search windows of 21 pixels and its weights exp(-d^2 / h^2)).
 Shape rolls every row, then every column along a sine wave; the paper's sentence on its strength is garbled ("set to 0.1
 for the shapes"), here it is an amplitude of .1 of the side over `WAVES` waves.
 

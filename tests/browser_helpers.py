@@ -46,14 +46,13 @@ class Lab:
                   f"{name} to open")
 
     def run(self, seconds=300):
-        """Run all cells and wait for the kernel. AssertionError with the traceback of a cell that fails."""
-        self.wait(lambda: self.js("return !!jupyterapp.shell.currentWidget.sessionContext.session?.kernel"), "a kernel")
-        done = self.browser.execute_async_script(
-            "const back = arguments[arguments.length - 1];"
-            "jupyterapp.commands.execute('notebook:run-all-cells').then(() => back(''), error => back(`${error}`))")
-        assert done == "", done
-        self.wait(lambda: self.js("return [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-                                  ".every(prompt => !prompt.innerText.includes('*'))"), "all cells to run", seconds)
+        """Run all cells and wait until each has its number. AssertionError with the traceback of a cell that fails."""
+        self.wait(lambda: self.js("return jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.connectionStatus"
+                                  " === 'connected'"), "a kernel")
+        self.js("jupyterapp.commands.execute('notebook:run-all-cells')")  # no waiting inside the browser: that is cut off
+        self.wait(lambda: self.errors() or self.js(
+            "return [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(prompt => "
+            "/[0-9]/.test(prompt.innerText))"), "all cells to run", seconds)
         assert self.errors() == []
 
     def errors(self):
@@ -150,7 +149,6 @@ def lab(folder, **environment):
         _wait_for(server, f"{url}/api/status?token={token}", log)
         browser = webdriver.Chrome(options=_options(home / "chromium"), service=Service(DRIVER))
         try:
-            browser.set_script_timeout(600)
             yield Lab(browser, url, token, folder, log)
         finally:
             browser.quit()
