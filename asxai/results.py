@@ -121,7 +121,7 @@ def _cell(rows):
     if rows.empty:
         return ""
     row = rows.iloc[0]
-    spread = f" ± {row['spread']}" if row["spread"] else ""
+    spread = row["spread"] and (f" {row['spread']}" if row["spread"].startswith("[") else f" ± {row['spread']}")
     return row["here"] + spread + {"yes": " ✓", "no": " ✗", "": ""}[row["holds"]]
 
 

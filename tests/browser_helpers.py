@@ -47,9 +47,10 @@ class Lab:
 
     def run(self, seconds=300):
         """Run all cells and wait until each has its number. AssertionError with the traceback of a cell that fails."""
-        self.wait(lambda: self.js("return jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.connectionStatus"
-                                  " === 'connected'"), "a kernel")
-        self.js("jupyterapp.commands.execute('notebook:run-all-cells')")  # no waiting inside the browser: that is cut off
+        self.wait(lambda: self.js("return jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+                                  "?.connectionStatus === 'connected'"), "a kernel")
+        # no waiting inside the browser, which is cut off after two minutes
+        self.js("jupyterapp.commands.execute('notebook:run-all-cells')")
         self.wait(lambda: self.errors() or self.js(
             "return [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(prompt => "
             "/[0-9]/.test(prompt.innerText))"), "all cells to run", seconds)
