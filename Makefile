@@ -14,8 +14,8 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 ARGUMENTS = $(if $(DATASET),--dataset '$(DATASET)') $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS)) \
 	$(foreach parameter,$(PARAMS),-p '$(parameter)')
 
-# The tests execute the committed notebooks too: with the trained studies in runs/, but with figures of their own and
-# without progress bars. nbval starts the kernel of this very environment and compares the cells tagged for it.
+# The tests execute the committed notebooks too: with the trained studies in runs/, but with a copy of the figures,
+# where they find the tables of the last `make study`, and without progress bars. nbval starts the kernel of this very environment and compares the cells tagged for it.
 # One after the other, for they share studies, which the first that needs one trains.
 NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null \
 	$(RUN) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
@@ -41,6 +41,7 @@ study: $(READY)  ## the same with the long protocol: the trainings of the full s
 
 test: $(READY)  ## the tests, then every committed notebook: it runs, and its checked numbers come out again
 	$(RUN) -m pytest -n 2 --dist loadfile tests
+	@rm -rf runs/tests/figures && mkdir -p runs/tests && cp -r figures runs/tests/figures
 	$(if $(wildcard notebooks/*.ipynb),$(NBVAL))
 
 bench: $(READY)  ## the table of measurements
