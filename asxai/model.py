@@ -57,6 +57,7 @@ class ProtoCNN(nn.Module):
                              "cannot be orthonormal. Use fewer vectors, more channels, or orthonormal=False")
         self.backbone, self.orthonormal = backbone, orthonormal
         self.fixed_stages = len(backbone.stages) - {"head": 0, "last": 1, "all": len(backbone.stages)}[trainable]
+        backbone.fold(self.fixed_stages)
         backbone.requires_grad_(False)
         backbone.stages[self.fixed_stages:].requires_grad_(True)
         with torch.inference_mode():

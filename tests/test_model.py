@@ -1,5 +1,7 @@
 """Proto-CNN against loops over patches and vectors; gradients by finite differences; bounds and errors."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,30 @@ def test_every_backbone_gives_a_map_and_can_be_cut_anywhere(name):
     assert whole.ndim == 4 and torch.isfinite(whole).all()
     assert backbone.fingerprint() == load_backbone(name, "random", seed=3).fingerprint()
     assert backbone.fingerprint() != load_backbone(name, "random", seed=4).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "resnet18", "resnet50", "densenet121"])
+def test_folding_changes_no_map(name):
+    backbone = load_backbone(name, "random", seed=3).double()
+    generator = torch.Generator().manual_seed(0)
+    norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:  # as fresh ones change nothing, a fold that drops them would pass
+        for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+            values.copy_(0.5 + torch.rand(values.shape, generator=generator, dtype=torch.float64))
+    pictures = torch.rand(2, 3, 64, 64, generator=generator, dtype=torch.float64)
+    with torch.inference_mode():
+        plain, maps = copy.deepcopy(backbone), [backbone(pictures, stop=cut + 1) for cut in range(len(backbone.stages))]
+        backbone.fold(2)
+        torch.testing.assert_close(backbone(pictures), maps[-1])
+        assert any(isinstance(module, torch.nn.BatchNorm2d) for module in backbone.stages[2:].modules())
+        backbone.fold()
+        for cut, expected in enumerate(maps):
+            torch.testing.assert_close(backbone(pictures, stop=cut + 1), expected)
+    left = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(left) == (62 if name == "densenet121" else 0)  # half of DenseNet's come before an activation
+    before = backbone.fingerprint()
+    backbone.fold()
+    assert backbone.fingerprint() == before != plain.fingerprint()
 
 
 @pytest.fixture(scope="module")
