@@ -18,7 +18,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -41,6 +41,8 @@ class Split:
     hashes: one hexadecimal SHA-256 prefix per picture: of the file's bytes, or, for drawn pictures, of the pixels
     fine:   one finer label per picture (a breed, say), or None
     parts:  one part-mask file per picture, or None
+    origin: the split that these pictures were taken from, and where they are in it, int64 (picture,); None for a whole
+            one. What was computed once for the whole is then not computed again for a part.
     """
 
     paths: tuple[Path, ...]
@@ -48,13 +50,14 @@ class Split:
     hashes: tuple[str, ...]
     fine: tuple[str, ...] | None = None
     parts: tuple[Path, ...] | None = None
+    origin: tuple["Split", np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in ("labels", "hashes", "fine", "parts"):
+            value = getattr(self, name)
             if value is not None and len(value) != len(self.paths):
                 raise DataError(
-                    f"Split: {field.name} has {len(value)} entries for {len(self.paths)} paths. Give one per picture."
+                    f"Split: {name} has {len(value)} entries for {len(self.paths)} paths. Give one per picture."
                 )
 
     def __len__(self) -> int:
@@ -77,7 +80,9 @@ class Split:
         def pick(values):
             return None if values is None else tuple(values[index] for index in chosen)
 
-        return Split(pick(self.paths), self.labels[chosen], pick(self.hashes), pick(self.fine), pick(self.parts))
+        whole, places = self.origin or (self, np.arange(len(self)))
+        return Split(pick(self.paths), self.labels[chosen], pick(self.hashes), pick(self.fine), pick(self.parts),
+                     (whole, places[chosen]))
 
     def part_masks(self, size: int | None = None) -> np.ndarray:
         """Which part each pixel shows, uint8 (picture, height, width): k is `DataSet.part_names[k - 1]`, 0 background.

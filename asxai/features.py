@@ -44,10 +44,14 @@ def split_features(model, split, size, views=1, folder=None, desc="features"):
     """Features of the fixed part of `model` for each picture of `split`: `(view, picture, channel, height, width)`.
 
     View 0 is the picture as it is. When the model has no fixed part these are the pictures themselves, uint8, in view
-    0 only, and nothing is written: the trainer then augments them anew in every epoch.
+    0 only, and nothing is written: the trainer then augments them anew in every epoch. Part of a split is read from the
+    features of the whole.
     """
     if not model.fixed_stages:
         return torch.stack([to_batch(split.paths, size)])
+    if split.origin:
+        whole, places = split.origin
+        return split_features(model, whole, size, views, folder, desc)[:, torch.from_numpy(places)]
     folder = Path(folder or paths.CACHE)
     device = next(model.parameters()).device
     weights = model.backbone.fingerprint(model.fixed_stages)

@@ -128,6 +128,9 @@ def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypat
     stamp = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
+    part = data.train.take([7, 2, 9]).take([2, 0])  # read from the features of the whole, not computed for a new key
+    assert torch.equal(split_features(model, part, 64, views=2, folder=tmp_path), first[:, [9, 7]])
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
     victim = sorted(stamp)[0]
     victim.unlink()  # a run killed half way: only what is missing is made, and the same
     assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
