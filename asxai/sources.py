@@ -131,8 +131,9 @@ def _drawn(folder: Path, plan: dict, jobs: list[_Job]) -> dict:
         _write_record(folder, record)
     missing = [job for job in jobs if not _is_drawn(folder, job)]
     if missing or not record["pictures"]:
-        _draw_all(folder, missing)
-        record["pictures"] = {job.file: {"hash": _pixel_hash(folder / job.file), "fine": job.fine} for job in jobs}
+        hashes = _draw_all(folder, missing)
+        record["pictures"] = {job.file: {"hash": hashes.get(job.file) or _pixel_hash(read_picture(folder / job.file)),
+                                         "fine": job.fine} for job in jobs}
         _write_record(folder, record)
     return record
 
@@ -151,17 +152,16 @@ def _is_drawn(folder: Path, job: _Job) -> bool:
     return (folder / job.file).is_file() and (folder / "parts" / job.file).is_file()
 
 
-def _draw_all(folder: Path, jobs: list[_Job]):
-    """Draw on all cores. One process draws the very same pictures; only the time differs."""
+def _draw_all(folder: Path, jobs: list[_Job]) -> dict[str, str]:
+    """Draw on all cores; the hash of each picture. One process draws the very same ones; only the time differs."""
     workers = min(cpu_count(), 1 + len(jobs) // _FEWEST_PER_PROCESS)
     # joblib rather than concurrent.futures: its processes also start from scripts that do not guard their main part
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", idle_worker_timeout=5)
     drawn = parallel(delayed(_draw)(folder, job) for job in jobs)
-    for _ in bar(drawn, total=len(jobs), desc=f"drawing {folder.name}"):
-        pass
+    return dict(bar(drawn, total=len(jobs), desc=f"drawing {folder.name}"))
 
 
-def _draw(folder: Path, job: _Job):
+def _draw(folder: Path, job: _Job) -> tuple[str, str]:
     """Draw one picture and its mask. A training picture lacks the parts that its seed says, a test picture none."""
     import menagerie
 
@@ -170,6 +170,7 @@ def _draw(folder: Path, job: _Job):
     drawing = menagerie.render(job.data_set, job.class_name, job.seed, size=job.size, remove=remove, fine=job.fine)
     _save_png(drawing.parts, folder / "parts" / job.file)
     _save_png(drawing.picture, folder / job.file)
+    return job.file, _pixel_hash(drawing.picture)
 
 
 def redraw(data_set: str, path: Path, remove, fine: str | None = None) -> np.ndarray:
@@ -190,11 +191,12 @@ def redraw(data_set: str, path: Path, remove, fine: str | None = None) -> np.nda
 
 
 def _save_png(pixels: np.ndarray, path: Path):
-    paths.write_atomically(path, lambda temporary: Image.fromarray(pixels).save(temporary, format="PNG"))
+    picture = Image.fromarray(pixels)  # packed loosely: PNG's usual level would take as long as half the drawing
+    paths.write_atomically(path, lambda temporary: picture.save(temporary, format="PNG", compress_level=1))
 
 
-def _pixel_hash(path: Path) -> str:
-    pixels = np.asarray(read_picture(path))
+def _pixel_hash(picture) -> str:
+    pixels = np.asarray(picture)
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:32]
 
 
