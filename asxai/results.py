@@ -54,8 +54,19 @@ def save_figure(figure, table, data_set, name):
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
         paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.{suffix}",
                                lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata))
+        figure.set_layout_engine("none")  # the first has laid it out; again for every format would double the time
     plt.close(figure)
     return figure
+
+
+def kept_figure(data_set, name):
+    """The PNG of `save_figure` as it is on the disk, for a notebook to show without drawing it again."""
+    from IPython.display import Image
+
+    path = _place(data_set) / f"{paths.slug(name)}.png"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such figure yet; `make study` or a deleted table brings it back")
+    return Image(filename=path)
 
 
 def claim(name, values, paper="", holds=None):

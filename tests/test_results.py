@@ -44,6 +44,9 @@ def test_a_figure_is_saved_with_its_table_and_twice_the_same(figures):
     assert len(first) == 3 and digest() == first
     assert pd.read_csv(figures / "d" / "01_line.csv")["y"].tolist() == [0.1235, 2]
     assert not plt.get_fignums()
+    assert results.kept_figure("d", "01_line").data == (figures / "d" / "01_line.png").read_bytes()
+    with pytest.raises(FileNotFoundError, match="01_dots.png: there is no such figure yet"):
+        results.kept_figure("d", "01_dots")
 
 
 def test_a_folder_of_pictures_is_never_written_to(figures, tmp_path_factory):
