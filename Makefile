@@ -14,9 +14,9 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 ARGUMENTS = $(if $(DATASET),--dataset '$(DATASET)') $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS)) \
 	$(foreach parameter,$(PARAMS),-p '$(parameter)')
 
-# The tests execute the committed notebooks too: with the trained studies in runs/, but with a copy of the figures,
-# where they find the tables of the last `make study`, and without progress bars. nbval starts the kernel of this very environment and compares the cells tagged for it.
-# One after the other, for they share studies, which the first that needs one trains.
+# The tests execute the committed notebooks too: with the trained studies in runs/, with a copy of the figures, where they
+# find the tables of the last `make study`, and without progress bars. nbval starts the kernel of this very environment
+# and compares the cells tagged for it. One notebook after the other, for they share studies.
 NBVAL = ASXAI_FIGURES='$(CURDIR)/runs/tests/figures' ASXAI_PROGRESS=/dev/null \
 	$(RUN) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=7200 notebooks
 
@@ -64,6 +64,8 @@ lock: $(READY)  ## write the versions that are now in .venv to requirements.lock
 clean:  ## remove runs/: trained studies, cached features, executed notebooks
 	rm -rf runs
 
+# Python compiles what it imports; to compile all of the packages here would take a minute more.
+#
 # .ready says that .venv is complete, for this folder, and newer than what it is made from. While packages are being
 # installed .half-done stands there instead: found at the start, it means that the last set-up was killed; .venv is
 # then made anew.
@@ -85,7 +87,7 @@ $(READY): requirements.lock pyproject.toml
 	mkdir -p $(VENV); rm -f $(READY); touch $(HALF_DONE); \
 	echo "setting up $(VENV) with $$("$$found" --version); the first time, this takes some minutes"; \
 	"$$found" -m venv $(VENV)
-	$(RUN) -m pip install --quiet --requirement requirements.lock || { rm $(HALF_DONE); exit 1; }
+	$(RUN) -m pip install --quiet --no-compile --requirement requirements.lock || { rm $(HALF_DONE); exit 1; }
 	@rm $(HALF_DONE)
 	$(RUN) -m pip install --quiet --no-deps --editable .
 	@echo '$(CURDIR)' > $(READY)

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from . import paths
 from .agreement import bootstrap, cell_parts
 from .baselines import black_box_probe
-from .common_traits import ClassTraits, Region, _Network, _windows, box_regions, spread_over
+from .common_traits import ClassTraits, Region, Network, windows_around, box_regions, evenly, spread_over
 from .concepts import Concepts
 from .config import Config
 from .evaluation import MASK_SIZE, _cluster_rows, _own_maps, _row, measure, true_parts
@@ -191,7 +191,7 @@ def places(arm, split, label, count):
     which it covers half, and in the one that it covers most.
     """
     study, members = arm.study, np.flatnonzero(split.labels == label)
-    chosen = members[np.unique(np.linspace(0, len(members) - 1, min(count, len(members))).round().astype(int))]
+    chosen = members[evenly(len(members), count)]
     features, device = study.features(split)[0][torch.from_numpy(chosen)], study.model.feature_mean.device
     maps = torch.cat([study.model.backbone_map(b.to(device)) / study.model.feature_std for b in features.split(BATCH)])
     if arm.concepts is None:
@@ -406,13 +406,16 @@ def settings_of(parameters):
     return " ".join(f"{key}={value}" for key, value in sorted(parameters.items()) if key != "device")
 
 
-def joined(new, kept):
-    """Rows of a new table, and those of a kept one of the same settings that the new one does not have."""
-    if not len(kept):
-        return new
-    kept = kept[kept["settings"].isin(new["settings"])]
-    both = pd.concat([new, kept], ignore_index=True)
-    return both.drop_duplicates(["settings", "arm", "seed", "measure"]).reset_index(drop=True)
+def completed(kept, arms, settings, **options):
+    """Rows of a kept table with these settings, of all seeds; arms that it lacks are measured, see `measure_arms`.
+
+    kept: a table of `measure_arms`, may be empty. arms: of `train_arms`
+    """
+    rows = kept[kept["settings"] == settings] if len(kept) else kept
+    there = set(zip(rows["arm"], rows["seed"])) if len(rows) else set()
+    missing = {name: arm for name, arm in arms.items() if (name, arm.study.config.seed) not in there}
+    new = [measure_arms(missing, settings, **options)] if missing else []
+    return pd.concat([*([rows] if len(rows) else []), *new], ignore_index=True)
 
 
 def for_dots(table):
@@ -586,11 +589,11 @@ def _windows_of(arm, label, name, count, crop):
         best, k = arm.concepts.exemplars(own, train.labels[members], count), arm.concepts.names.index(name)
         shown = best.pictures[label, k] >= 0
         chosen, points = members[best.pictures[label, k][shown]], best.points[label, k][shown]
-    return _windows(to_batch([train.paths[i] for i in chosen], arm.study.config.size), points, crop)
+    return windows_around(to_batch([train.paths[i] for i in chosen], arm.study.config.size), points, crop)
 
 
 def _trait_picture(arm, windows, steps, seed, desc):
-    network, device = _Network(arm.study.model), arm.study.model.feature_mean.device
+    network, device = Network(arm.study.model), arm.study.model.feature_mean.device
     with torch.inference_mode():
         maps = torch.cat([network(batch.to(device)).cpu() for batch in windows.split(BATCH)])
     target = torch.from_numpy(row_centred_pca(maps, 1).trait).float()[None]

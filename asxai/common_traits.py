@@ -242,7 +242,12 @@ def removal_examples(study, concepts, class_name, count=2, percentile=95.0, fill
 
 def spread_over(split, count):
     """At most `count` pictures, evenly over the split."""
-    return split.take(np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)))
+    return split.take(evenly(len(split), count))
+
+
+def evenly(length, count):
+    """Indices of at most `count` of `length` things, evenly spread, ascending."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int))
 
 
 def drawn_without(study, split, desc):
@@ -278,18 +283,28 @@ def rendered_drops(study, found, pictures=20):
 # --- Tables ----------------------------------------------------------------------------------------------------------
 
 
-def qq_pairs(found, other):
-    """For `asxai.trait_plots.qq_plots`: A_s of each concept beside that of the other method's concept of its name.
+def qq_pairs(found, beside):
+    """For `asxai.trait_plots.qq_plots`: A_s of each concept beside that of another method's concept of its name.
 
-    "x 2" is compared with "x" where the other method has no "x 2"; without that name nothing stands beside.
+    beside: of `value_table`, may be empty. "x 2" is compared with "x" where the other method has no "x 2"; without that
+    name nothing stands beside.
     """
+    values = {class_name: {concept: own["value"].to_numpy() for concept, own in rows.groupby("concept", sort=False)}
+              for class_name, rows in (beside.groupby("class", sort=False) if len(beside) else ())}
     classes = []
-    for own, theirs in zip(found, other):
-        results = dict(zip(theirs.names, theirs.normality()))
-        beside = [results.get(name, next((result for part, result in results.items() if is_named_after(name, part)),
-                                         None)) for name in own.names]
-        classes.append({"class": own.class_name, "names": list(own.names), "ours": own.normality(), "other": beside})
+    for own in found:
+        theirs = values.get(own.class_name, {})
+        names = [next((part for part in (name, *theirs) if part in theirs and is_named_after(name, part)), None)
+                 for name in own.names]
+        classes.append({"class": own.class_name, "names": list(own.names), "ours": own.normality(),
+                        "other": [normality(theirs[name]) if name else None for name in names]})
     return classes
+
+
+def value_table(found):
+    """A_s of held-out pictures: a row per class, concept and picture, `class`, `concept`, `value`."""
+    return pd.DataFrame([{"class": own.class_name, "concept": name, "value": value}
+                         for own in found for name, values in zip(own.names, own.held_out.T) for value in values])
 
 
 def specificity_table(runs, draws=1000):
@@ -369,11 +384,11 @@ def trait_pictures(study, concepts, class_name, pictures=40, crop=128, steps=Non
     label, train = study.class_names.index(class_name), study.data.train
     members, of_class = train.take(train.labels == label), concepts.of_class(label)
     best = concepts.exemplars(own_class_maps(study, members), members.labels, pictures)
-    network, targets, ratios = _Network(study.model), [], []
+    network, targets, ratios = Network(study.model), [], []
     for k in of_class - 1:
         found = best.pictures[label, k]
         chosen = to_batch([members.paths[i] for i in found[found >= 0]], study.config.size)
-        windows = _windows(chosen, best.points[label, k][found >= 0], crop)
+        windows = windows_around(chosen, best.points[label, k][found >= 0], crop)
         with torch.inference_mode():
             maps = [network(batch.to(study.model.feature_mean.device)).cpu() for batch in windows.split(BATCH)]
         common = row_centred_pca(torch.cat(maps), 1)
@@ -389,10 +404,10 @@ def trait_pictures(study, concepts, class_name, pictures=40, crop=128, steps=Non
 def trait_race(study, traits, concepts=3, crop=128, steps=None, fast_steps=400):
     """Both methods of inversion on the targets of the first `concepts` of a class, see `asxai.inversion.race`."""
     targets = traits.targets[:concepts].to(study.model.feature_mean.device)
-    return race(_Network(study.model), targets, crop, steps, fast_steps)
+    return race(Network(study.model), targets, crop, steps, fast_steps)
 
 
-class _Network(torch.nn.Module):
+class Network(torch.nn.Module):
     """Pictures to the backbone's map, through fixed and trained stages."""
 
     def __init__(self, model):
@@ -403,7 +418,7 @@ class _Network(torch.nn.Module):
         return self.model.backbone_map(self.model.features(pictures))
 
 
-def _windows(pictures, points, side):
+def windows_around(pictures, points, side):
     """Windows of `side` pixels around `points` `(picture, 2)` from 0 to 1, moved inwards at the border of a picture."""
     size = pictures.shape[-1]
     corners = np.clip(np.round(points * size - side / 2), 0, size - side).astype(int)

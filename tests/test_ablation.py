@@ -314,12 +314,22 @@ def made_up(values, measure="nmi"):
                           "high": 1.0} for arm, own in values.items() for seed, value in enumerate(own)])
 
 
-def test_new_rows_go_before_kept_ones_and_other_settings_are_left_out():
-    new, kept = made_up({"a": [1.0]}), made_up({"a": [7.0, 2.0], "b": [3.0]})
-    other = kept.assign(settings="other")
-    result = ablation.joined(new, pd.concat([other, kept]))
-    assert result[["arm", "seed", "value"]].values.tolist() == [["a", 0, 1.0], ["a", 1, 2.0], ["b", 0, 3.0]]
-    assert ablation.joined(new, pd.DataFrame()) is new
+def test_only_arms_that_a_kept_table_lacks_are_measured(superpixels, boxes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ablation, "measure_arms", lambda arms, settings, **options: (
+        asked.append((list(arms), settings, options)), made_up(dict.fromkeys(arms, [9.0])))[1])
+    kept = made_up({"a": [7.0, 2.0], "b": [3.0]})
+    both = pd.concat([kept.assign(settings="other"), kept])
+    result = ablation.completed(both, {"a": superpixels, "c": boxes}, "s", pictures=5)
+    assert asked == [(["c"], "s", {"pictures": 5})]
+    assert result[["arm", "seed", "value"]].values.tolist() == [["a", 0, 7.0], ["a", 1, 2.0], ["b", 0, 3.0], ["c", 0, 9.0]]
+    assert len(ablation.completed(both, {"a": superpixels}, "s")) == 3 and len(asked) == 1
+    later = made_up({"a": [0.0, 2.0]}).query("seed == 1")  # another seed of the same arm does not count
+    assert ablation.completed(later, {"a": superpixels}, "s")["seed"].tolist() == [1, 0]
+    assert ablation.completed(pd.DataFrame(), {"a": superpixels, "c": boxes}, "s")["arm"].tolist() == ["a", "c"]
+
+
+def test_settings_in_words():
     assert ablation.settings_of({"size": 96, "device": "cuda", "backbone": "b"}) == "backbone=b size=96"
 
 
@@ -407,7 +417,7 @@ def test_regions_cannot_be_the_reference(superpixels, study):
 
 def test_windows_of_regions_are_around_their_middle(boxes, study, monkeypatch):
     asked = {}
-    monkeypatch.setattr(ablation, "_windows", lambda pictures, points, crop: asked.update(points=points, crop=crop))
+    monkeypatch.setattr(ablation, "windows_around", lambda pictures, points, crop: asked.update(points=points, crop=crop))
     ablation._windows_of(boxes, 0, "upper", 4, 32)
     cells = ablation.places(boxes, study.data.train, 0, 1).cells[0, 0]
     middle = (np.argwhere(cells.numpy()) + 0.5).mean(axis=0) / np.array(cells.shape)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from helpers import drawn_study
 
 from asxai import common_traits as ct
-from asxai import inversion, sources, traits
+from asxai import sources, traits
 from asxai.common_traits import ClassTraits, Region, common_traits, hidden_features
 from asxai.concepts import Concepts
 from asxai.evaluation import own_class_maps
@@ -534,7 +534,7 @@ def test_a_race_runs_on_the_targets_of_the_first_concepts(study, dogs):
 def test_windows_lie_around_their_point_and_inside_the_picture(point, corner):
     size, side = 20, 8
     picture = torch.arange(3 * size * size).view(1, 3, size, size)
-    window = ct._windows(picture, np.array([point], dtype=float), side)
+    window = ct.windows_around(picture, np.array([point], dtype=float), side)
     assert window.shape == (1, 3, side, side)
     for row, column in np.ndindex(side, side):
         assert torch.equal(window[0, :, row, column], picture[0, :, corner[0] + row, corner[1] + column])
@@ -543,10 +543,10 @@ def test_windows_lie_around_their_point_and_inside_the_picture(point, corner):
 def test_each_picture_has_the_window_of_its_own_point_up_to_the_whole_picture():
     pictures = torch.randint(256, (3, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     points = np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]])
-    windows = ct._windows(pictures, points, 4)
+    windows = ct.windows_around(pictures, points, 4)
     for window, picture, start in zip(windows, pictures, (0, 8, 4)):
         assert torch.equal(window, picture[:, start:start + 4, start:start + 4])
-    assert torch.equal(ct._windows(pictures, points, 12), pictures)
+    assert torch.equal(ct.windows_around(pictures, points, 12), pictures)
 
 
 # --- tables ---
@@ -554,14 +554,17 @@ def test_each_picture_has_the_window_of_its_own_point_up_to_the_whole_picture():
 
 def test_qq_plots_stand_beside_the_concept_of_the_same_name():
     ours = [planted(("ear", "ear 2", "nose", "nose 2", "concept 7"), seed=1)]
-    other = [planted(("nose 2", "nose", "ear"), seed=2)]
-    (pair,) = ct.qq_pairs(ours, other)
+    other = [dataclasses.replace(planted(("nose 2", "nose", "ear"), seed=2), class_name=ours[0].class_name),
+             planted(("concept 7",), seed=3)]
+    (pair,) = ct.qq_pairs(ours, ct.value_table(other))
     assert (pair["class"], pair["names"]) == (ours[0].class_name, list(ours[0].names))
     theirs = {name: traits.normality(values) for name, values in zip(other[0].names, other[0].held_out.T)}
     expected = ["ear", "ear", "nose", "nose 2", None]
     assert [own and own.mean for own in pair["other"]] == [name and theirs[name].mean for name in expected]
     assert len({own.mean for own in theirs.values()}) == 3
     assert [own.mean for own in pair["ours"]] == pytest.approx(ours[0].held_out.mean(axis=0).tolist())
+    (alone,) = ct.qq_pairs(ours, pd.DataFrame())
+    assert alone["other"] == [None] * 5
 
 
 def test_specificity_table_has_a_row_per_method_and_seed():

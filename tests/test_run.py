@@ -133,6 +133,14 @@ def test_only_what_changed_runs_again(places, capsys):
     assert executed(places, capsys, texts={"epochs": "3"}) == [second]
 
 
+def test_a_study_takes_data_sets_that_figures_have_no_time_for(places, capsys, monkeypatch):
+    monkeypatch.setattr(run, "DATA_SETS", {})
+    monkeypatch.setattr(run, "STUDY_DATA_SETS", {"01_first": [PETS, WILD]})
+    assert executed(places, capsys) == [f"01_first on {PETS}", f"02_second on {PETS}"]
+    assert run.make_figures("study", places=places, names=["01_first"], registered=list) == 0
+    assert [figure(places, "01_first", name)[:5] for name in (PETS, WILD)] == ["long ", "long "]
+
+
 def test_a_folder_of_pictures_is_a_data_set(places, capsys, tmp_path):
     folder = tmp_path / "pictures"
     (folder / "cat").mkdir(parents=True)
