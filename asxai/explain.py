@@ -26,7 +26,7 @@ from . import paths
 from .explanation_plots import explanation_panel
 from .features import BATCH
 from .pictures import to_batch
-from .rules import RULES, Judgement, judge, tiers
+from .rules import RULES, Judgement, judge
 from .scores import concept_activation, study_scores
 from .similarity import Prototypes, global_similarity
 
@@ -172,10 +172,6 @@ class Explainer:
         return (self.scores.pcs(concept_activation(self.concepts, similarity)),
                 logits.double().softmax(dim=1).numpy())
 
-    def tiers(self, scores, probabilities):
-        """Tier of each picture by this explainer's rules, see `asxai.rules.tiers`; the network chooses the class."""
-        return tiers(scores, probabilities.argmax(axis=1), self.rules)
-
     def explain(self, pictures, percentile=95.0, without=()):
         """`Explanation` of one picture, or a list of them for a list, in one pass.
 
@@ -191,10 +187,14 @@ class Explainer:
         shown = to_batch(sources, self.study.config.size)
         found = []
         for batch, out in zip(shown.split(BATCH), self.activate(shown)):
-            found += self._explained(batch, out, percentile, without)
+            found += self.explain_activated(batch, out, percentile, without)
         return found[0] if single else found
 
-    def _explained(self, pictures, out, percentile, without):
+    def explain_activated(self, pictures, out, percentile=95.0, without=()):
+        """`explain` of uint8 pictures `(picture, 3, size, size)` whose activations are known: a list.
+
+        Of what only percentile or without change, so that the network need not see the pictures again.
+        """
         study, names = self.study, self.concepts.names
         activation = concept_activation(self.concepts, out.similarity, without)
         scores, probable = self.scores.pcs(activation), self.scores.probability(activation)

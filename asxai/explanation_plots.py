@@ -29,6 +29,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, label
 from scipy.optimize import isotonic_regression
 
+from .calibration import expected_calibration_error
 from .concept_plots import BEST_SIDE, COLOURS, YELLOW, _title
 
 WIDTH = 11  # inches, of a notebook
@@ -638,7 +639,7 @@ def _bins(name, confidence, right, bins):
     bin = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(bin, minlength=bins)
     sums = [np.bincount(bin, values, minlength=bins) for values in (confidence, right)]
-    gap = np.abs(sums[0] - sums[1]).sum() / count.sum()
+    gap = expected_calibration_error(confidence, right, bins)
     return [{"score": name, "low": b / bins, "high": (b + 1) / bins, "confidence": sums[0][b] / count[b],
              "accuracy": sums[1][b] / count[b], "count": int(count[b]), "ece": gap} for b in np.flatnonzero(count)]
 

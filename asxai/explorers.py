@@ -28,7 +28,7 @@ from IPython.display import Markdown, display
 from PIL import Image
 
 from . import explorer_plots, paths, rules
-from .common_traits import _windows
+from .common_traits import spread_over, windows_around
 from .concepts import names_template
 from .evaluation import names_file, own_class_maps
 from .pictures import FORMATS, DataError, read_picture, to_batch
@@ -197,7 +197,7 @@ def activated(explainer, source):
 @torch.inference_mode()
 def explained(explainer, pixels, out, percentile=95.0, without=()):
     """`Explainer.explain` of a picture that was `activated` before: all but the pass through the network."""
-    return explainer._explained(pixels, out, percentile, tuple(without))[0]
+    return explainer.explain_activated(pixels, out, percentile, tuple(without))[0]
 
 
 def scores_in_words(explanation):
@@ -212,9 +212,8 @@ def examples(study, per_class=4):
     """Some test pictures of each class, spread evenly, by name: paths."""
     found = {}
     for label, class_name in enumerate(study.class_names):
-        members = np.flatnonzero(study.data.test.labels == label)
-        chosen = np.unique(np.linspace(0, len(members) - 1, per_class).round().astype(int))
-        found |= {f"{class_name} {number}": study.data.test.paths[members[i]] for number, i in enumerate(chosen, 1)}
+        own = spread_over(study.data.test.take(study.data.test.labels == label), per_class)
+        found |= {f"{class_name} {number}": path for number, path in enumerate(own.paths, 1)}
     return found
 
 
@@ -286,7 +285,7 @@ def concept_strips(study, concepts, count=5, side=128):
     for k in range(concepts.count):
         turns = [(best.pictures[c, k, e], best.points[c, k, e]) for e in range(count) for c in range(len(best.pictures))
                  if best.pictures[c, k, e] >= 0][:count]
-        windows = _windows(to_batch([train.paths[i] for i, _ in turns], study.config.size),
+        windows = windows_around(to_batch([train.paths[i] for i, _ in turns], study.config.size),
                            np.stack([point for _, point in turns]), side)
         strip = np.full((side, count * side, 3), 255, np.uint8)
         strip[:, :len(turns) * side] = windows.permute(2, 0, 3, 1).flatten(1, 2).numpy()

@@ -34,6 +34,7 @@ from skimage.restoration import denoise_nl_means
 
 from . import paths
 from .agreement import bootstrap
+from .common_traits import spread_over
 from .features import BATCH, FEATURE_CODE, code_hash
 from .pictures import to_batch
 from .progress import bar
@@ -137,9 +138,7 @@ def perceive(study, concepts, pictures=500, strengths=STRENGTHS, split=None):
     split, result = split or study.data.train, []
     weights = _weights_hash(study.model)
     for label, class_name in enumerate(study.class_names):
-        members = np.flatnonzero(split.labels == label)
-        own = split.take(members[np.unique(np.linspace(0, len(members) - 1, min(pictures, len(members)))
-                                           .round().astype(int))])
+        own = spread_over(split.take(split.labels == label), pictures)
         foreground = np.flatnonzero(concepts.members[label])
         key = [weights, code_hash("perception", "model", *FEATURE_CODE), study.config.size, own.hashes, label,
                list(strengths.items()), foreground.tolist(), split.parts is None, torch.__version__]

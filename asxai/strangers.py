@@ -37,7 +37,7 @@ FIRST_SEED = 6_000_000  # of drawn strangers: far from those of training and tes
 SAME_PLACE = 0.4  # regions that overlap more than this are one
 SMALLEST_PART = 40  # pixels of 224 x 224: what is hidden or tiny has no parent to find
 NEIGHBOURS = 10  # of the k-nearest-neighbour detector: fewer than a class has pictures
-LEAST_RESEMBLANCE = 0.4  # below it a place fits no class; places on pictures of known classes have .8 and more
+LEAST_RESEMBLANCE = 0.4  # below it a place is said to fit no class; set by looking at drawn hybrids
 PCS, CONCEPTS, MSP, ENERGY, MAHALANOBIS, NEAREST = ("PCS", "lead of concepts", "maximum softmax", "energy",
                                                     "Mahalanobis", "k nearest neighbours")
 
@@ -119,13 +119,6 @@ def _apart(regions, least):
         if not kept or (fits and apart):
             kept.append(region)
     return kept
-
-
-def region_table(regions, class_names, picture=""):
-    """A row per region and class among its 3 best: `picture`, `region`, `class`, `concept`, `resemblance`, `pcs`."""
-    return pd.DataFrame([{"picture": picture, "region": own.name, "class": class_names[c], "concept": own.concepts[c],
-                          "resemblance": own.resemblance[c], "pcs": own.pcs[c]}
-                         for own in regions for c in own.best()])
 
 
 def class_votes(regions, classes):

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import paths
-from .common_traits import _Network, _windows
+from .common_traits import Network, windows_around
 from .evaluation import own_class_maps
 from .features import BATCH, FEATURE_CODE, code_hash
 from .inversion import BETAS, LEARNING_RATE, METHODS, invert, objective
@@ -123,7 +123,7 @@ def trait_basis(study, concepts, class_name, concept, components=3, pictures=40,
     name = f"{paths.slug(class_name)}-{number}-{hashlib.sha256(repr(key).encode()).hexdigest()[:12]}.safetensors"
     path = study.folder / "traits" / name
     if not path.exists():
-        network, device = _Network(study.model), study.model.feature_mean.device
+        network, device = Network(study.model), study.model.feature_mean.device
         windows = _exemplar_windows(study, concepts, label, number, pictures, side)
         with torch.inference_mode():
             maps = torch.cat([network(batch.to(device)).cpu() for batch in windows.split(BATCH)])
@@ -158,7 +158,7 @@ def _exemplar_windows(study, concepts, label, number, pictures, side):
     best = concepts.exemplars(own_class_maps(study, members), members.labels, pictures)
     found = best.pictures[label, number - 1]
     chosen = to_batch([members.paths[i] for i in found[found >= 0]], study.config.size)
-    return _windows(chosen, best.points[label, number - 1][found >= 0], side)
+    return windows_around(chosen, best.points[label, number - 1][found >= 0], side)
 
 
 def moved_traits(study, basis, weights, steps=QUICK_STEPS):
@@ -174,7 +174,7 @@ def moved_traits(study, basis, weights, steps=QUICK_STEPS):
         painter.leaf = _waves(painter, logits)
         painter.adam = torch.optim.Adam([painter.leaf], lr=LEARNING_RATE, betas=BETAS)
         for step in range(steps):
-            total = objective(_Network(study.model), painter.pictures(), targets).total.sum()
+            total = objective(Network(study.model), painter.pictures(), targets).total.sum()
             painter.move(torch.autograd.grad(total, painter.leaf)[0], step)
     return painter.pictures().detach().cpu()
 
@@ -185,7 +185,7 @@ def quick_errors(study, basis, weights, steps=100, seed=0):
     weights: `(weights, component)`. Columns: `unmoved` (the trait's own picture, as if no slider had been moved),
     `quick` (of `moved_traits`) and `whole` (an inversion of its own, with as many steps as those of the basis).
     """
-    network, device = _Network(study.model), study.model.feature_mean.device
+    network, device = Network(study.model), study.model.feature_mean.device
     targets = torch.stack([basis.target(own) for own in weights]).to(device)
     shown = {"unmoved": basis.logits[:1].float().sigmoid().expand(len(targets), -1, -1, -1),
              "quick": moved_traits(study, basis, weights),

@@ -3,15 +3,10 @@
     sets = confusing_pictures(study, split, concepts, hidden_parts)     # name of the set -> uint8 pictures
     found = answers(explainer, split, sets, labels)                     # name -> Answers, also of the split itself
     tiers_table(found, explainer.rules)                                 # how often each tier is used, and is right
-    expected_calibration_error(confidence, right)
-    risk_coverage(confidence, right).aurc
+    confidence_table(found)                                             # and how good a guide the numbers behind are
 
 The paper shows one picture of each kind and one answer. Here every answer is counted: on clean test pictures, and on
 pictures that should convince nobody.
-
-References
-    Expected calibration error: Guo et al., ICML 2017. Risk-coverage curve: El-Yaniv & Wiener, JMLR 2010; its area:
-    Geifman et al., ICLR 2019.
 """
 
 from typing import NamedTuple
@@ -25,6 +20,7 @@ from joblib import Parallel, cpu_count, delayed
 from . import results
 from .agreement import bootstrap
 from .baselines import fit_probe, pooled_features
+from .calibration import expected_calibration_error, risk_coverage
 from .common_traits import common_traits, concept_regions, split_pooled, spread_over
 from .data import load_data_set
 from .evaluation import own_class_maps
@@ -33,7 +29,7 @@ from .features import BATCH, split_features
 from .masks import FILLS, conceal
 from .pictures import to_batch
 from .progress import bar
-from .rules import TIERS, deltas, tier_table, tiers
+from .rules import TIERS, tier_table, tiers
 from .scores import ACTIVATIONS, channel_activation, concept_activation, fit_scores
 from .sources import redraw
 from .study import build_model
@@ -124,60 +120,12 @@ def _occluded(pictures, seed):
 # --- What confidence is worth ----------------------------------------------------------------------------------------
 
 
-def expected_calibration_error(confidence, right, bins=10):
-    """Mean gap between confidence and accuracy over bins of equal width, weighted by pictures, in [0, 1].
-
-    confidence: in [0, 1], `(picture,)`; right: bool `(picture,)`. A confidence on the border of two bins counts in the
-    upper one. Raises ValueError for other values or shapes, or fewer than one bin.
-    """
-    confidence, right = _confidence(confidence, right)
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise ValueError(f"confidence runs from {confidence.min():g} to {confidence.max():g}; give probabilities, from "
-                         "0 to 1")
-    if bins < 1:
-        raise ValueError(f"bins={bins} must be at least 1, for example 10")
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(index, confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
-class RiskCoverage(NamedTuple):
-    """Errors among the most confident pictures, as more and more are answered."""
-
-    coverage: np.ndarray  # (picture,): share of pictures that are answered, ascending
-    risk: np.ndarray  # (picture,): share of errors among them
-    aurc: float  # area under the curve: mean risk; lower is better
-
-
-def risk_coverage(confidence, right):
-    """`RiskCoverage` of confidences and hits `(picture,)`. Pictures that tie share the mean of their hits.
-
-    Raises ValueError for other shapes or values.
-    """
-    confidence, right = _confidence(confidence, right)
-    values, index = np.unique(-confidence, return_inverse=True)  # the most confident first
-    errors = np.bincount(index, ~right, minlength=len(values)) / np.bincount(index, minlength=len(values))
-    expected = np.sort(index)  # which tie each place falls into
-    risk = np.cumsum(errors[expected]) / np.arange(1, len(right) + 1)
-    return RiskCoverage(np.arange(1, len(right) + 1) / len(right), risk, float(risk.mean()))
-
-
-def _confidence(confidence, right):
-    confidence, right = np.asarray(confidence, np.float64), np.asarray(right)
-    if confidence.ndim != 1 or right.shape != confidence.shape or right.dtype != bool or not len(right):
-        raise ValueError(f"confidence {confidence.shape} and right {right.dtype} {right.shape} must be numbers and "
-                         "bool (picture,), of the same pictures and at least one")
-    if not np.isfinite(confidence).all():
-        raise ValueError("confidence holds values that are not finite; leave out such pictures")
-    return confidence, right
-
-
 def concept_confidence(scores, predicted):
     """How sure the concepts are, `(picture,)`, up to about 1; scores are PCS `(picture, class, concept)`.
 
     The mean PCS of the predicted class's concepts, minus the highest PCS of any concept of another class: low where
-    concepts of the class are missing, where one of another class is plainly seen, or both. Of ten such numbers it
-    orders validation pictures best, confusing ones and hybrids among them.
+    concepts of the class are missing, where one of another class is plainly seen, or both. No probability: with more
+    classes some concept of another class is more often seen, and it falls.
     """
     index, other = np.arange(len(scores)), np.array(scores, dtype=np.float64)
     own = other[index, predicted].copy()

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,9 @@ from torch import nn
 import asxai
 from asxai import sources
 from asxai.backbones import Backbone
+from asxai.concepts import Concepts
 from asxai.model import ProtoCNN
+from asxai.results import use_style
 
 
 def tiny_backbone(channels=5, seed=0):
@@ -63,3 +66,21 @@ def drawn_study(folder, train, test, **config):
         patch.setattr(sources, "_menagerie_specs", lambda: {few.name: few})
         patch.setattr("asxai.study.load_data_set", load)
         return asxai.Study.train(few.name, folder=folder / "study", **config)
+
+
+# for tests that need a trained study of drawn animals, not a good one
+QUICK = dict(size=96, basis_per_class=5, channels=16, cycles=1, joint_epochs=2, views=1, batch_size=8)
+
+
+def concepts_by_hand(study):
+    """Concepts of a `drawn_study` with `QUICK`, so each class has some: the first lacks a tail, the second a nose."""
+    return Concepts(np.array([[1, 2, 0, 3, 0], [1, 2, 4, 1, 0]]), ("ear", "eye", "nose", "tail"), study.class_names)
+
+
+@pytest.fixture(autouse=True)
+def styled_figures():
+    """Import it into a module: all its figures have the study's style, and none is left open."""
+    with plt.rc_context():
+        use_style()
+        yield
+        plt.close("all")

@@ -1,25 +1,16 @@
 """The figures of the ablation: tables hold what was given, drawings what the tables hold, and no words overlap."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from helpers import styled_figures  # noqa: F401 (a fixture)
 from test_sensitivity_plots import check_words, text_of
 
 from asxai import ablation_plots as plots
 from asxai.ablation import ARMS, FURTHER, MEASURES, ORTHOGONAL, paired
-from asxai.results import use_style
 
 NAMES = ["head", "a long name of the inner side", "tail", "left ear 2"]
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        use_style()
-        yield
-        plt.close("all")
 
 
 def matrices(arms, classes, count=4, seed=0):

@@ -84,6 +84,24 @@ def test_concept_explorer(explore):
     assert explore.errors() == []
 
 
+def test_a_picture_of_ones_own_is_uploaded(explore):
+    area = explore.explorer("mask percentile")
+    before = explore.wait(lambda: explore.pictures(area), "the explanation")
+    chooser = area.find_element("css selector", "input[type=file]")
+    broken = explore.folder / "broken.png"
+    broken.write_text("no picture")
+    chooser.send_keys(str(broken))
+    explore.wait(lambda: "broken.png: no picture" in area.text, "the reason why it is refused")
+    own = explore.folder / "my own.png"
+    shutil.copy(sorted((explore.folder / "animals").rglob("*.png"))[-1], own)
+    chooser.send_keys(str(own))
+    explore.changed(lambda: explore.pictures(area), before)
+    assert explore.list(area, "picture").first_selected_option.text == "my own.png"
+    assert "broken.png" not in area.text
+    explore.screenshot("explorer_upload")
+    assert explore.errors() == []
+
+
 def test_rule_explorer(explore):
     label = asxai.explorers.THRESHOLDS["sure"]
     area = explore.explorer(label)

@@ -1,24 +1,15 @@
 """The figures of perception: tables hold what was given, drawings what the tables hold, and no words overlap."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import styled_figures  # noqa: F401 (a fixture)
 from test_sensitivity_plots import check_words
 
 from asxai import perception_plots as plots
 from asxai.perception import STRENGTHS, ClassChanges, order_table, part_table
-from asxai.results import use_style
 
 CHANGES = list(STRENGTHS)
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        use_style()
-        yield
-        plt.close("all")
 
 
 def made(names, class_name="class", pictures=12, parts=(), seed=0):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import drawn_study
+from helpers import QUICK, concepts_by_hand, drawn_study
 
 import asxai
 from asxai import scores as scores_module
@@ -26,7 +26,6 @@ from asxai.scores import (
 
 NAN = np.nan
 CLASSES, NAMES = ("cat", "dog"), ("ear", "eye", "nose")
-QUICK = dict(size=96, basis_per_class=5, channels=16, cycles=1, joint_epochs=2, views=1, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +36,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def concepts(study):
-    """By hand, so that every class has some: the cat lacks the tail, the dog the nose."""
-    return Concepts(np.array([[1, 2, 0, 3, 0], [1, 2, 4, 1, 0]]), ("ear", "eye", "nose", "tail"), study.class_names)
+    return concepts_by_hand(study)
 
 
 # --- Equations 12 and 13 against loops -------------------------------------------------------------------------------

@@ -98,21 +98,28 @@ def test_cached_features_give_what_pictures_do(study, found):
 
 
 def test_gradient_activation_by_finite_differences(study):
-    """What the logit gains as one filter's map grows a little, over the cells of the map."""
-    classes = sensitivity.gradient_activation(study, study.data.test, pictures=2)
-    features, step = study.features(of_class(study, 1, 2))[0], 1e-6
+    """What the logit gains as one filter's map grows a little, over the cells of the map.
+
+    Not where the two best cells of a vector tie in float32: they share the gradient then.
+    """
+    classes = sensitivity.gradient_activation(study, study.data.test, pictures=4)
+    features, step, checked = study.features(of_class(study, 1, 4))[0], 1e-8, 0
     model = study.model.double()
     try:
         with torch.no_grad():
             embedding = model.embed(features.double())
-            cells, grown = embedding[0, 0].numel(), torch.eye(embedding.shape[1])[:, :, None, None] * step
+            cells, grown = embedding[0, 0].numel(), torch.eye(embedding.shape[1]).double()[:, :, None, None] * step
             for row, own in enumerate(embedding):
-                more, less = (model.compare(own * (1 + sign * grown)).logits[:, 1] for sign in (1, -1))
-                expected = ((more - less) / 2 / step / cells).abs().numpy()
-                assert expected.max() > 1e-4
-                np.testing.assert_allclose(classes[1][row], expected, rtol=0.05, atol=1e-5)
+                first, second = model.compare(own[None]).maps.flatten(3).topk(2, dim=3).values.unbind(3)
+                if (first - second).min() > 1e-5:
+                    more, less = (model.compare(own * (1 + sign * grown)).logits[:, 1] for sign in (1, -1))
+                    expected = ((more - less) / 2 / step / cells).abs().numpy()
+                    assert expected.max() > 1e-4
+                    np.testing.assert_allclose(classes[1][row], expected, rtol=0.01, atol=1e-6)
+                    checked += 1
     finally:
         model.float()
+    assert checked >= 2
 
 
 def test_an_unknown_layer_is_named(study):

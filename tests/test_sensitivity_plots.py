@@ -4,26 +4,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import styled_figures  # noqa: F401 (a fixture)
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 from asxai import sensitivity_plots as plots
 from asxai.plots import OUTLINE
-from asxai.results import use_style
 
 NAMES = ["wing", "beak", "claw"]
 LONG = ["the inner side of both front legs", "ear", "whiskers and the muzzle around", "eye", "a tail of many stripes",
         "nose", "background-like fur patch 2", "hindlegs"]
 METHODS = ["R_s", "mean activation", "gradient x activation", "Sobol index"]
 SIZE = 32
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        use_style()
-        yield
-        plt.close("all")
 
 
 def picture(seed=0):

@@ -44,7 +44,6 @@ from asxai.strangers import (
     parents_table,
     parts_summary,
     place_resemblance,
-    region_table,
 )
 from asxai.trust import concept_confidence
 
@@ -209,19 +208,13 @@ def test_the_better_of_two_at_one_place_is_kept():
     assert strangers._apart([], 0.1) == []
 
 
-def test_best_classes_votes_and_table():
+def test_best_classes_and_votes():
     first = planted_region("head", slice(0, 2), [0.5, 0.9, 0.5], [0.1, 0.7, 0.3])
     second = planted_region("leg", slice(5, 7), [0.6, 0.8, 0.2], [0.4, 0.2, 0.9])
     third = planted_region("tail", slice(8, 9), [0.1, 0.2, 0.7], [0.0, 0.0, 0.25])
     assert first.best().tolist() == [1, 0, 2] and first.best(1).tolist() == [1]  # of equal ones the first
     assert class_votes([first, second, third], 3).tolist() == pytest.approx([0, 0.9, 0.25])
     assert class_votes([], 3).tolist() == [0, 0, 0]
-    table = region_table([first, third], CLASSES, "liger 3")
-    assert table.columns.tolist() == ["picture", "region", "class", "concept", "resemblance", "pcs"]
-    assert table["class"].tolist() == ["tiger", "lion", "pig", "pig", "tiger", "lion"]
-    assert table["region"].tolist() == ["head"] * 3 + ["tail"] * 3 and set(table["picture"]) == {"liger 3"}
-    assert table["pcs"].tolist() == [0.7, 0.1, 0.3, 0.25, 0.0, 0.0]
-    assert table["resemblance"].tolist() == [0.9, 0.5, 0.5, 0.7, 0.2, 0.1]
 
 
 # --- Hybrids ---------------------------------------------------------------------------------------------------------

@@ -1,19 +1,19 @@
 """Confusing pictures and what confidence is worth on them: plain loops, and a tiny drawn and a tiny plain study."""
 
-import itertools
-
 import menagerie
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import drawn_study, picture_folder
+from helpers import QUICK, concepts_by_hand, drawn_study, picture_folder
+from test_calibration import slow_calibration_error
 
 import asxai
 from asxai import trust
 from asxai.baselines import fit_probe
 from asxai.baselines import pooled_features as pooled
+from asxai.calibration import risk_coverage
 from asxai.common_traits import spread_over
 from asxai.concepts import Concepts
 from asxai.explain import Explainer
@@ -39,14 +39,11 @@ from asxai.trust import (
     concept_confidence,
     confidence_table,
     confusing_pictures,
-    expected_calibration_error,
-    risk_coverage,
     softmax_table,
     tiers_table,
 )
 
 NAN, SIZE = np.nan, 96
-QUICK = dict(size=SIZE, basis_per_class=5, channels=16, cycles=1, joint_epochs=2, views=1, batch_size=8)
 PLAIN = QUICK | dict(backbone="resnet18", weights="random", last_stage="layer2", size=64)
 HIDDEN = ("head", "ear", "eye", "nose")
 
@@ -59,8 +56,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def concepts(study):
-    """By hand, so that every class has some: the first class lacks the tail, the second the nose."""
-    return Concepts(np.array([[1, 2, 0, 3, 0], [1, 2, 4, 1, 0]]), ("ear", "eye", "nose", "tail"), study.class_names)
+    return concepts_by_hand(study)
 
 
 @pytest.fixture(scope="module")
@@ -91,106 +87,7 @@ def shapes(tmp_path_factory):
     return study, Concepts(np.array([[1, 2, 0, 0, 0], [0, 1, 0, 3, 0]]), ("a", "b", "c"), study.class_names)
 
 
-# --- Expected calibration error --------------------------------------------------------------------------------------
-
-
-def slow_calibration_error(confidence, right, bins):
-    error = 0.0
-    for k in range(bins):
-        inside = [i for i, value in enumerate(confidence)
-                  if k == min(int(value * bins), bins - 1)]  # the last bin also has what is certain
-        if inside:
-            accuracy = sum(bool(right[i]) for i in inside) / len(inside)
-            mean = sum(confidence[i] for i in inside) / len(inside)
-            error += len(inside) / len(confidence) * abs(mean - accuracy)
-    return error
-
-
-@pytest.mark.parametrize("bins", [1, 2, 10, 15])
-@pytest.mark.parametrize("count", [1, 2, 7, 200])
-def test_calibration_error_against_a_loop(bins, count):
-    rng = np.random.default_rng(count)
-    confidence = np.round(rng.random(count), 1)  # many on the borders of bins, 0 and 1 among them
-    right = rng.random(count) < confidence
-    assert expected_calibration_error(confidence, right, bins) == pytest.approx(
-        slow_calibration_error(confidence, right, bins), abs=1e-12)
-
-
-def test_calibration_error_by_hand():
-    yes, no = np.array([True]), np.array([False])
-    assert expected_calibration_error([1.0], yes) == 0 and expected_calibration_error([1.0], no) == 1
-    assert expected_calibration_error([0.75] * 4, np.array([True, True, True, False])) == 0
-    # opposite errors in different bins do not cancel; in one bin they do
-    assert expected_calibration_error([0.85, 0.15], np.array([False, True])) == pytest.approx(0.85)
-    assert expected_calibration_error([0.85, 0.15], np.array([False, True]), bins=1) == pytest.approx(0)
-
-
-@pytest.mark.parametrize("confidence, right, message", [
-    ([0.5, 1.5], [True, False], r"confidence runs from 0\.5 to 1\.5; give probabilities, from 0 to 1"),
-    ([-0.5], [True], r"confidence runs from -0\.5 to -0\.5"),
-])
-def test_confidences_that_are_no_probabilities(confidence, right, message):
-    with pytest.raises(ValueError, match=message):
-        expected_calibration_error(confidence, np.array(right))
-    assert np.isfinite(risk_coverage(confidence, np.array(right)).aurc)  # which asks for an order alone
-
-
-@pytest.mark.parametrize("measure", [expected_calibration_error, risk_coverage])
-@pytest.mark.parametrize("confidence, right, message", [
-    ([], [], r"confidence \(0,\) and right float64 \(0,\) must be numbers and bool \(picture,\), of the same pictures "
-     "and at least one"),
-    ([0.5], [True, False], r"confidence \(1,\) and right bool \(2,\)"), ([0.5], [1], r"right int64 \(1,\)"),
-    ([[0.5]], [[True]], r"confidence \(1, 1\)"),
-    ([0.5, NAN], [True, True], "confidence holds values that are not finite; leave out such pictures"),
-])
-def test_confidences_that_cannot_be_measured(measure, confidence, right, message):
-    with pytest.raises(ValueError, match=message):
-        measure(confidence, np.array(right))
-
-
-def test_there_must_be_a_bin():
-    with pytest.raises(ValueError, match="bins=0 must be at least 1, for example 10"):
-        expected_calibration_error([0.5], np.array([True]), bins=0)
-
-
-# --- Risk and coverage -----------------------------------------------------------------------------------------------
-
-
-def slow_risk(confidence, right):
-    """Mean over every order of pictures in which none comes before a more confident one."""
-    risks = []
-    for order in itertools.permutations(range(len(right))):
-        if all(confidence[a] >= confidence[b] for a, b in itertools.pairwise(order)):
-            risks.append([sum(not right[i] for i in order[: n + 1]) / (n + 1) for n in range(len(order))])
-    return np.mean(risks, axis=0)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_risk_against_all_orders(seed):
-    rng = np.random.default_rng(seed)
-    confidence, right = rng.integers(0, 4, 6) / 4 - 0.5, rng.random(6) < 0.6  # ties, also of confidences below 0
-    curve = risk_coverage(confidence, right)
-    expected = slow_risk(confidence, right)
-    np.testing.assert_allclose(curve.risk, expected, atol=1e-12)
-    np.testing.assert_allclose(curve.coverage, [n / 6 for n in range(1, 7)])
-    assert curve.aurc == pytest.approx(expected.mean()) and curve.risk[-1] == pytest.approx((~right).mean())
-
-
-def test_risk_by_hand():
-    right = np.array([True, True, False, False])
-    assert risk_coverage([0.9, 0.8, 0.2, 0.1], right).risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 2])
-    assert risk_coverage([0.1, 0.2, 0.8, 0.9], right).risk.tolist() == pytest.approx([1, 1, 2 / 3, 1 / 2])
-    assert risk_coverage([0.3] * 4, right).risk.tolist() == pytest.approx([0.5] * 4)  # who knows nothing, at any order
-    assert risk_coverage([0.0, -0.0], np.array([True, False])).risk.tolist() == [0.5, 0.5]
-    assert risk_coverage(np.random.default_rng(0).random(50), np.ones(50, bool)).aurc == 0
-
-
-def test_risk_does_not_depend_on_the_order_of_pictures():
-    rng = np.random.default_rng(0)
-    confidence, right = np.round(rng.random(60), 1), rng.random(60) < 0.5
-    order = rng.permutation(60)
-    np.testing.assert_allclose(risk_coverage(confidence[order], right[order]).risk,
-                               risk_coverage(confidence, right).risk)
+# --- What confidence is worth ----------------------------------------------------------------------------------------
 
 
 def test_concept_confidence_against_a_loop():
