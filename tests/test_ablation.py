@@ -322,7 +322,8 @@ def test_only_arms_that_a_kept_table_lacks_are_measured(superpixels, boxes, monk
     both = pd.concat([kept.assign(settings="other"), kept])
     result = ablation.completed(both, {"a": superpixels, "c": boxes}, "s", pictures=5)
     assert asked == [(["c"], "s", {"pictures": 5})]
-    assert result[["arm", "seed", "value"]].values.tolist() == [["a", 0, 7.0], ["a", 1, 2.0], ["b", 0, 3.0], ["c", 0, 9.0]]
+    expected = [["a", 0, 7.0], ["a", 1, 2.0], ["b", 0, 3.0], ["c", 0, 9.0]]
+    assert result[["arm", "seed", "value"]].values.tolist() == expected
     assert len(ablation.completed(both, {"a": superpixels}, "s")) == 3 and len(asked) == 1
     later = made_up({"a": [0.0, 2.0]}).query("seed == 1")  # another seed of the same arm does not count
     assert ablation.completed(later, {"a": superpixels}, "s")["seed"].tolist() == [1, 0]
@@ -417,7 +418,8 @@ def test_regions_cannot_be_the_reference(superpixels, study):
 
 def test_windows_of_regions_are_around_their_middle(boxes, study, monkeypatch):
     asked = {}
-    monkeypatch.setattr(ablation, "windows_around", lambda pictures, points, crop: asked.update(points=points, crop=crop))
+    monkeypatch.setattr(ablation, "windows_around",
+                        lambda pictures, points, crop: asked.update(points=points, crop=crop))
     ablation._windows_of(boxes, 0, "upper", 4, 32)
     cells = ablation.places(boxes, study.data.train, 0, 1).cells[0, 0]
     middle = (np.argwhere(cells.numpy()) + 0.5).mean(axis=0) / np.array(cells.shape)

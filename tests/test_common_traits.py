@@ -459,7 +459,8 @@ def test_rendered_drops_are_those_of_pictures_drawn_without_a_part(study, found,
         whole = scores_by_hand(read_by_hand(study, split, "max", True), own.vectors)
         for part, drop in list(zip(parts, drops))[::3]:
             pictures = [menagerie.render(study.data.name, own.class_name, 1_000_000 + int(path.stem), size=SIZE,
-                                         remove={part}, fine=fine).picture for path, fine in zip(split.paths, split.fine)]
+                                         remove={part}, fine=fine).picture
+                        for path, fine in zip(split.paths, split.fine)]
             without = scores_by_hand(read_by_hand(study, SimpleNamespace(paths=pictures), "max", True), own.vectors)
             expected = (whole - without).mean(axis=0) / own.unmasked.std(axis=0)
             np.testing.assert_allclose(drop, expected, atol=0.05)
@@ -669,7 +670,8 @@ def test_claims_are_means_over_seeds_of_this_study():
         "trait_explained_variance": 0.5, "specificity_diagonal": 0.9, "specificity_diagonal_sxai": 0.6,
         "specificity_diagonal_boxes": 0.6, "inversion_speedup": 14})
     assert {name: row["seeds"] for name, row in rows.items() if row["seeds"] > 1} == {
-        "qq_r2_min": 2, "qq_r2_median": 2, "shapiro_w_min": 2, "specificity_diagonal": 2, "specificity_diagonal_sxai": 2}
+        "qq_r2_min": 2, "qq_r2_median": 2, "shapiro_w_min": 2, "specificity_diagonal": 2,
+        "specificity_diagonal_sxai": 2}
     assert rows["specificity_diagonal"]["spread"] == pytest.approx(np.std([0.8, 1.0], ddof=1), abs=1e-4)
 
 

@@ -243,7 +243,8 @@ def test_fast_is_as_good_as_the_paper_in_far_fewer_steps(kind):
     assert table["target"].tolist() == [0, 0, 1, 1] and table["method"].tolist() == ["paper", "fast"] * 2
     paper, fast = (table[table["method"] == method].reset_index() for method in ("paper", "fast"))
     assert (fast["objective"] <= paper["objective"]).all() and (paper["steps"] == 500).all()
-    assert (fast["steps_to_reach"] <= 50).all() and (fast["steps_to_reach"] >= jittered(50)).all()  # none while it is shifted
+    reached = fast["steps_to_reach"]
+    assert (reached <= 50).all() and (reached >= jittered(50)).all()  # none while it is shifted
     assert (fast["seconds_to_reach"] <= fast["seconds"]).all()
     np.testing.assert_allclose(fast["speedup"], paper["seconds"] / fast["seconds_to_reach"])
     assert (paper["speedup"] == 1).all() and (paper["steps_to_reach"] == 500).all()

@@ -242,7 +242,8 @@ def test_drop_matrices_mark_the_largest_and_the_diagonal():
     assert frames(axis) == ([(0, 0), (1, 0), (2, 1)], [(0, 0), (1, 1), (2, 2)])
     assert axis.get_title() == "lark\nown is largest: 1 of 3 rows (33 %)"
     assert figure.axes[1].get_title() == "finch\nown is largest: 1 of 1 rows (100 %)"
-    assert [text.get_text() for text in axis.texts] == ["2.0", "0.5", "0.0", "1.0", "0.2", "−1.0", "0.1", "0.3", "0.2"]
+    numbers = ["2.0", "0.5", "0.0", "1.0", "0.2", "−1.0", "0.1", "0.3", "0.2"]
+    assert [text.get_text() for text in axis.texts] == numbers
     assert (axis.get_ylabel(), axis.get_xlabel()) == ("removed", "measured")
     image = axis.images[0]
     assert tuple(image.cmap(image.norm(0.0))) == (1, 1, 1, 1)
