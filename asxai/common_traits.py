@@ -289,7 +289,8 @@ def qq_pairs(found, beside):
     beside: of `value_table`, may be empty. "x 2" is compared with "x" where the other method has no "x 2"; without that
     name nothing stands beside.
     """
-    values = {class_name: {concept: own["value"].to_numpy() for concept, own in rows.groupby("concept", sort=False)}
+    values = {class_name: {concept: own["value"].to_numpy(copy=True)
+                           for concept, own in rows.groupby("concept", sort=False)}
               for class_name, rows in (beside.groupby("class", sort=False) if len(beside) else ())}
     classes = []
     for own in found:
