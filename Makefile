@@ -64,7 +64,7 @@ lock: $(READY)  ## write the versions that are now in .venv to requirements.lock
 clean:  ## remove runs/: trained studies, cached features, executed notebooks
 	rm -rf runs
 
-# Python compiles what it imports; to compile all of the packages here would take a minute more.
+# --no-compile: Python compiles a module when it is first imported, and most of the packages' modules never are.
 #
 # .ready says that .venv is complete, for this folder, and newer than what it is made from. While packages are being
 # installed .half-done stands there instead: found at the start, it means that the last set-up was killed; .venv is

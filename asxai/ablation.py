@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from . import paths
 from .agreement import bootstrap, cell_parts
 from .baselines import black_box_probe
-from .common_traits import ClassTraits, Region, Network, windows_around, box_regions, evenly, spread_over
+from .common_traits import ClassTraits, Network, Region, box_regions, evenly, spread_over, windows_around
 from .concepts import Concepts
 from .config import Config
 from .evaluation import MASK_SIZE, _cluster_rows, _own_maps, _row, measure, true_parts

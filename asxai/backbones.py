@@ -88,8 +88,8 @@ class Backbone(nn.Module):
     def fold(self, stop=None):
         """Fold batch normalisation of the stages before `stop` into the convolution in front of it; once is enough.
 
-        The same function but for rounding, in two thirds of the time (`efficientnet-lite0`, 2 cores). For stages that
-        are not trained: scale and shift are no parameters of their own afterwards.
+        The same function but for rounding, with a pass over each map less. For stages that are not trained: scale and
+        shift are no parameters of their own afterwards.
         """
         for stage in self.stages[:stop]:
             for module in stage.modules():

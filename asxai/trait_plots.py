@@ -266,7 +266,9 @@ def drop_matrices(drops, names, class_names, title, unit="standard deviations", 
     note = "thick frame: largest drop of its row; dotted frame: measured what was removed"
     if not all(own.any(axis=1).all() for own in named[:shown]):
         note += "; †: no concept has that name, not counted"
-    figure.supxlabel(textwrap.fill(note, int(11 * figure.get_figwidth())), fontsize=9)
+    note = textwrap.fill(note, int(11 * figure.get_figwidth()))
+    # a legend's title, since a label of the whole figure is written over those of the lowest panel
+    figure.legend(handles=[], loc="outside lower center", frameon=False, title=note, title_fontsize=9)
     _title(figure, title + _first(shown, len(drops), "classes"))
     return figure, pd.DataFrame([{"class": class_names[c], "removed": row, "measured": column, "drop": own[r, k],
                                   "largest": bool(largest[c][r, k])}

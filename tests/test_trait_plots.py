@@ -250,7 +250,23 @@ def test_drop_matrices_mark_the_largest_and_the_diagonal():
     assert to_hex(image.cmap(image.norm(9))) == plots.OURS and to_hex(image.cmap(image.norm(-9))) == plots.OTHER
     assert image.norm.vmax == -image.norm.vmin < 2  # the limits are robust
     assert figure.axes[1].images[0].norm.vmax == image.norm.vmax
-    assert any("units" in text for text in texts(figure)) and "†" not in figure.get_supxlabel()
+    assert any("units" in text for text in texts(figure)) and "†" not in note_below(figure)
+
+
+def note_below(figure):
+    return figure.legends[0].get_title().get_text()
+
+
+@pytest.mark.parametrize("widths", [(7, 8), (3, 8), (8, 3), (5, 5)])
+def test_the_note_below_drop_matrices_covers_no_label(widths):
+    """Cells of the narrower matrix are larger, so that its labels hang lower than those of the other."""
+    names, rows = [[f"part {k}" for k in range(width)] for width in widths], [f"part {k}" for k in range(7)]
+    figure, _ = plots.drop_matrices([np.ones((7, width)) for width in widths], names, ["lark", "finch"], "birds",
+                                    row_names=[rows, rows])
+    figure.canvas.draw()
+    note = figure.legends[0].get_title().get_window_extent()
+    for axis in figure.axes[:2]:
+        assert not note.overlaps(axis.xaxis.label.get_window_extent())
 
 
 def test_drop_matrices_of_other_rows_count_names_with_numbers():
@@ -262,7 +278,7 @@ def test_drop_matrices_of_other_rows_count_names_with_numbers():
     assert axis.get_title() == "lark\nown is largest: 1 of 2 rows (50 %)"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["wing", "wingtip", "tuft †"]
     assert [label.get_color() for label in axis.get_yticklabels()] == ["k", "k", "0.5"]
-    assert "†" in figure.get_supxlabel() and table["removed"].unique().tolist() == rows
+    assert "†" in note_below(figure) and table["removed"].unique().tolist() == rows
     figure, _ = plots.drop_matrices([drops[2:]], [columns], ["lark"], "birds", row_names=[rows[2:]])
     assert figure.axes[0].get_title() == "lark\nno row counts"
 
