@@ -28,8 +28,8 @@ from .features import BATCH
 from .masks import conceal, semantic_masks
 from .pictures import to_batch
 from .progress import bar
-from .ranks import (bootstrap_shares, halves_agreement, overlaps, ranks_of, redundant, sensitivity,
-                    singular_values, spearman, usual_tolerance, vote)
+from .ranks import (bootstrap_shares, by_overlap, halves_agreement, overlaps, ranks_of, redundant, sensitivity,
+                    singular_values, spearman, usual_tolerance, vote, vote_weights)
 from .results import claim
 
 LAST = {"last added": "add_on.3"}  # the layer whose R_s weighs explanations
@@ -69,7 +69,7 @@ class LayerRanks:
 
     def sensitivity(self, kind=NUMERICAL):
         """R_s (eq. 6) by a kind of `ranks`, see `asxai.ranks.sensitivity`. The score (eq. 13) takes the numerical."""
-        return sensitivity(getattr(self.ranks, kind), self.votes().concepts, len(self.names))
+        return sensitivity(getattr(self.ranks, kind), by_overlap(self.iou))
 
 
 # --- Ranks of layers -------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def panel(study, own, most=3):
     examples = [[(pixels[p], semantic_masks(maps[p][f], study.config.size).numpy(), f) for p, f in pairs]
                 for pairs in chosen]
     return {"pictures": list(study.pictures(list(spread_over(own.shown, 2).paths))), "ranks": own.ranks.numerical,
-            "filter_concepts": concepts, "names": list(own.names), "scores": result.share, "examples": examples,
+            "filter_concepts": concepts, "names": list(own.names), "scores": result.share, "means": result.mean, "examples": examples,
             "intervals": bootstrap_shares(result.per_picture)}
 
 
@@ -311,12 +311,12 @@ def class_importance(found, gradients, sobol, hidden, undrawn=()):
     found: `LayerRanks` of the last added layer, a class each; gradients, sobol, hidden, undrawn: of
         `gradient_activation`, `sobol_indices`, `hidden_drops` and `undrawn_drops`
 
-    R_s, mean activation and gradient x activation of a concept are means over the filters that extract it. A part that
+    R_s, mean activation and gradient x activation of a concept are means over filters, weighed alike. A part that
     is not drawn stands beside all concepts of its name, "x 2" like "x".
     """
     results = []
     for label, own in enumerate(found):
-        of_concepts = lambda values, own=own: sensitivity(values, own.votes().concepts, len(own.names)).per_picture
+        of_concepts = lambda values, own=own: sensitivity(values, by_overlap(own.iou)).per_picture
         of_names = lambda given, own=own: given[1][:, [given[0].index(name) for name in own.names]]
         methods = {RANK: own.sensitivity().per_picture, ACTIVATION: of_concepts(np.abs(own.activation)),
                    GRADIENT: of_concepts(gradients[label]), SOBOL: of_names(sobol[label])}
@@ -428,44 +428,53 @@ def causal_reference(correlations):
 
 
 def share_table(found, kind=NUMERICAL):
-    """A row per class, layer and concept: `share` of R_s with its interval over pictures, `filters`, `mean` R_s."""
+    """A row per class, layer and concept: `share` of R_s with its interval over pictures, `scaled` and `mean` R_s.
+
+    `filters`: how many extract the concept, by vote
+    """
     rows = []
     for own in found:
         result = own.sensitivity(kind)
-        intervals = bootstrap_shares(result.per_picture)
+        intervals, concepts = bootstrap_shares(result.per_picture), own.votes().concepts
         for k, name in enumerate(own.names):
             rows.append({"class": own.class_name, "layer": own.layer, "concept": name, "share": result.share[k],
                          "low": intervals[k, 0], "high": intervals[k, 1], "scaled": result.scaled[k],
-                         "mean": result.mean[k], "filters": int(result.filters[k])})
+                         "mean": result.mean[k], "filters": int((concepts == k).sum())})
     return pd.DataFrame(rows)
 
 
 def halves_table(found, draws=100):
-    """Agreement of the order of concepts between halves of the pictures: a row per class and layer."""
+    """Agreement of the order of concepts between halves of the pictures: a row per class and layer.
+
+    `spearman`, with `low` and `high`; `by_vote`: the same where a filter counts for the concept that it extracts by vote
+    of the half, and for no other.
+    """
     rows = []
     for own in found:
         mean, (low, high) = halves_agreement(own.ranks.numerical, own.iou, draws)
-        rows.append({"class": own.class_name, "layer": own.layer, "spearman": mean, "low": low, "high": high})
+        voted, _ = halves_agreement(own.ranks.numerical, own.iou, draws, weigh=vote_weights)
+        rows.append({"class": own.class_name, "layer": own.layer, "spearman": mean, "low": low, "high": high,
+                     "by_vote": voted})
     return pd.DataFrame(rows)
 
 
 def rank_kinds(found, tolerances=TOLERANCES, draws=20):
     """Which kind of rank to take: a row per class and kind, of `LayerRanks` of one layer.
 
-    `halves`: agreement as in `halves_table`, of fewer draws; `least` and `most`: smallest and largest scaled R_s, both
+    `halves` and `halves_by_vote`: agreement as in `halves_table`, of fewer draws; `least` and `most`: smallest and largest scaled R_s, both
     1 where all concepts weigh the same; `between`: share of the variance of ranks that lies between filters, 1 if a
     filter has the same rank in every picture.
     """
     rows = []
     for own in found:
-        concepts = own.votes().concepts
+        weights = by_overlap(own.iou)
         for kind, ranks in _kinds(own, tolerances).items():
-            result = sensitivity(ranks, concepts, len(own.names))
-            scaled = result.scaled[result.filters > 0]
+            scaled = sensitivity(ranks, weights).scaled
             between, within = ranks.mean(axis=0).var(), ranks.var(axis=0).mean()
             rows.append({"class": own.class_name, "rank": kind, "mean": ranks.mean(),
-                         "halves": halves_agreement(ranks, own.iou, draws)[0], "least": scaled.min(),
-                         "most": scaled.max(), "between": between / max(between + within, 1e-12)})
+                         "halves": halves_agreement(ranks, own.iou, draws)[0],
+                         "halves_by_vote": halves_agreement(ranks, own.iou, draws, weigh=vote_weights)[0],
+                         "least": scaled.min(), "most": scaled.max(), "between": between / max(between + within, 1e-12)})
     return pd.DataFrame(rows)
 
 
@@ -474,7 +483,7 @@ def kind_correlations(found, measured, tolerances=TOLERANCES):
     rows = []
     for own, causes in zip(found, (one.causes for one in measured)):
         for kind, ranks in _kinds(own, tolerances).items():
-            mean = sensitivity(ranks, own.votes().concepts, len(own.names)).mean
+            mean = sensitivity(ranks, by_overlap(own.iou)).mean
             rows.append({"rank": kind, **{name: spearman(mean, drops.mean(axis=0)) for name, drops in causes.items()}})
     return pd.DataFrame(rows).groupby("rank", sort=False).mean().reset_index()
 
@@ -508,9 +517,9 @@ def order_table(found, first=(), last=(), above=(), draws=1000, seed=0):
     first, last: names whose concept is to be first or last, each a finding; above: two names, the first of which is to
         have a higher R_s than the second. "x 2" is one with "x", by the mean of both
 
-    `scaled`: R_s of the named concept; `other`: the highest (last: the lowest) of the others; `place` of the named
-    `among` so many, 1 is the highest; `holds` by the means; `draws`: the share of bootstrap draws of pictures in which
-    it holds. Concepts without filters do not count.
+    `scaled`: R_s of the named concept; `other`: the highest (last: the lowest) of the others; `difference` with `low`
+    and `high`, a 95 % bootstrap interval over pictures; `place` of the named `among` so many, 1 is the highest; `holds`
+    by the means; `draws`: the share of bootstrap draws in which it holds. Concepts that no filter overlaps do not count.
     """
     findings = [(f"{name} first", name, None, 1) for name in first]
     findings += [(f"{name} last", name, None, -1) for name in last]
@@ -519,18 +528,24 @@ def order_table(found, first=(), last=(), above=(), draws=1000, seed=0):
     for finding, name, against, sign in findings:
         for own in found:
             result = own.sensitivity()
-            named = (result.filters > 0) & [is_named_after(concept, name) for concept in own.names]
-            others = (result.filters > 0) & ~named & [against is None or is_named_after(concept, against)
+            known = np.isfinite(result.mean)
+            named = known & [is_named_after(concept, name) for concept in own.names]
+            others = known & ~named & [against is None or is_named_after(concept, against)
                                                       for concept in own.names]
             if not named.any() or not others.any():
                 continue
-            value, rest = result.scaled[named].mean(), result.scaled[others]
-            means = sign * _redrawn(np.nan_to_num(result.per_picture), draws, np.random.default_rng(seed))
-            rows.append({"finding": finding, "class": own.class_name, "scaled": value,
-                         "other": sign * (sign * rest).max(), "place": 1 + int((rest > value).sum()),
-                         "among": 1 + len(rest), "holds": bool(sign * value > (sign * rest).max()),
-                         "draws": (means[:, named].mean(axis=1) > means[:, others].max(axis=1)).mean()})
-    return pd.DataFrame(rows, columns=["finding", "class", "scaled", "other", "place", "among", "holds", "draws"])
+            drawn = _redrawn(np.nan_to_num(result.per_picture), draws, np.random.default_rng(seed))
+            rest, best = result.scaled[others], np.max if sign > 0 else np.min
+            value, rival = result.scaled[named].mean(), best(rest)
+            drawn *= len(own.names) / drawn.sum(axis=1, keepdims=True)  # scaled, as R_s is
+            gaps = drawn[:, named].mean(axis=1) - best(drawn[:, others], axis=1)
+            low, high = np.quantile(gaps, [0.025, 0.975])
+            rows.append({"finding": finding, "class": own.class_name, "scaled": value, "other": rival,
+                         "difference": value - rival, "low": low, "high": high,
+                         "place": 1 + int((rest > value).sum()), "among": 1 + len(rest),
+                         "holds": bool(sign * (value - rival) > 0), "draws": (sign * gaps > 0).mean()})
+    return pd.DataFrame(rows, columns=["finding", "class", "scaled", "other", "difference", "low", "high", "place",
+                                       "among", "holds", "draws"])
 
 
 def vote_table(found):
@@ -589,12 +604,14 @@ def claims(halves, correlations, filters, order):
     means = means[means["reference"] == reference].set_index(["method", "seed"])
     best = best_alternative(correlations, reference)
     own, other = means.loc[RANK], means.loc[best]
-    agreement, zero = halves.groupby("seed")["spearman"].mean(), filters.groupby("seed")["redundant"].mean()
-    rows = [claim("rank_order_halves", agreement, "the same in all pictures", agreement.mean() >= AGREEMENT_TARGET),
-            claim("rank_vs_causal", own["spearman"], "a reliable measure of importance",
-                  own["spearman"].mean() > own["chance"].mean()),
-            claim(f"best_alternative_vs_causal: {best}", other["spearman"]),
-            claim("redundant_filters", zero, "up to 6 of 64", zero.mean() > 0)]
+    agreement, zero = halves.groupby("seed")[["spearman", "by_vote"]].mean(), filters.groupby("seed")["redundant"].mean()
+    rows = [claim(name, values, "the same in all pictures", values.mean() >= AGREEMENT_TARGET) for name, values in
+            (("rank_order_halves", agreement["spearman"]), ("rank_order_halves_by_vote", agreement["by_vote"]))]
+    rows += [
+        claim("rank_vs_causal", own["spearman"], "a reliable measure of importance",
+              own["spearman"].mean() > own["chance"].mean()),
+        claim(f"best_alternative_vs_causal: {best}", other["spearman"]),
+        claim("redundant_filters", zero, "up to 6 of 64", zero.mean() > 0)]
     for finding, own in order.groupby("finding", sort=False):
         name = re.sub(r"^(.+) (first|last)$", r"\1s_rank_\2", re.sub("^(.+) above (.+)$", r"\1s_above_\2", finding))
         rows.append(claim(name, own.groupby("seed")["holds"].mean(), "in all classes shown", own["holds"].all()))

@@ -48,7 +48,7 @@ DIRECTIONS = np.array([(np.cos(angle), np.sin(angle)) for angle in np.deg2rad(
 
 
 def sensitivity_panel(pictures, ranks, filter_concepts, names, scores, examples, title, filters=None, intervals=None,
-                      order=None):
+                      order=None, means=None):
     """Figure 4's row of one class: examples of it, the ranks of filters by concept, masks of filters with the scores.
 
     pictures: one or two examples, uint8 `(height, width, 3)`
@@ -60,15 +60,16 @@ def sensitivity_panel(pictures, ranks, filter_concepts, names, scores, examples,
     filters: the filters' numbers, `(filter,)`; None: 0, 1, ...
     intervals: of the scores, `(concept, 2)`, NaN where there is none
     order: names of the concepts of all classes, where several panels shall give a name the same colour
+    means: R_s `(concept,)`, NaN where there is none; None: the mean over the filters of each concept
 
     As section 3.3 has it, the second column has ranks across and concepts upwards, a row each; within a row filters go
     upwards by their numbers, of which the paper says nothing. Its dashed lines are, in the text, the ratio of a
-    concept's ranks to the total, and in the caption the mean of a concept's ranks: here they are the mean over its
-    filters (R_s, eq. 6), and the ratio is the score, in the last column. Redundant filters (S.4) have rank 0 in every
-    picture. The third column shows a filter as its irregular mask; its dot has a black rim.
+    concept's ranks to the total, and in the caption the mean of a concept's ranks: here they are R_s (eq. 6), and the
+    ratio is the score, in the last column. Redundant filters (S.4) have rank 0 in every picture. The third column shows
+    a filter as its irregular mask; its dot has a black rim.
 
     The table has a row per concept and one for `NONE`, `kind` "concept", with `concept`, `filters` (how many),
-    `redundant` (how many of them), `mean_rank` (over the filters, NaN without any), `masks` (how many are shown),
+    `redundant` (how many of them), `mean_rank` (R_s, NaN without any filter), `masks` (how many are shown),
     `score`, `low` and `high`; and a row per filter, `kind` "filter", with `concept`, `filter` and its own numbers.
     """
     own, names = _filters(ranks, filter_concepts, names, filters), list(names)
@@ -77,6 +78,10 @@ def sensitivity_panel(pictures, ranks, filter_concepts, names, scores, examples,
     own["masks"] = [sum(number == f for shown in examples for *_, number in shown) for f in own["filter"]]
     concepts = _concepts(own, names).assign(score=[*scores, np.nan], low=[*intervals[:, 0], np.nan],
                                             high=[*intervals[:, 1], np.nan])
+    if means is not None:
+        if np.shape(means) != (len(names),):
+            raise ValueError(f"means {np.shape(means)} must be ({len(names)},), for the {len(names)} names")
+        concepts.loc[:len(names) - 1, "mean_rank"] = np.asarray(means, float)
     table = pd.concat([concepts.assign(kind="concept"),
                        own.assign(kind="filter", filters=1, redundant=own["redundant"].astype(int))], ignore_index=True)
     table["filter"] = table["filter"].astype("Int64")  # whole numbers, of which concepts have none
@@ -486,10 +491,10 @@ def _marks(axis, x, y, members, style):
 
 
 def _row_words(row):
-    """A concept's name, how many filters extract it and their mean rank, for the left of its row."""
+    """A concept's name, how many filters extract it and its R_s, for the left of its row."""
     lines = [textwrap.fill(row["concept"], 16), f"{row['filters']} filter{'' if row['filters'] == 1 else 's'}"]
-    if row["concept"] != NONE and row["filters"]:
-        lines.append(f"mean rank {row['mean_rank']:.1f}")
+    if row["concept"] != NONE and not np.isnan(row["mean_rank"]):
+        lines.append(f"R_s {row['mean_rank']:.1f}")
     if row["redundant"]:
         lines.append(f"{row['redundant']} redundant")
     return "\n".join(lines)
@@ -498,7 +503,7 @@ def _row_words(row):
 def _panel_legend(own, concepts, columns):
     handles = []
     if concepts["mean_rank"].iloc[:-1].notna().any():
-        handles.append(Line2D([], [], color="0.3", lw=1.6, ls=DASHES, label="mean over a concept’s filters"))
+        handles.append(Line2D([], [], color="0.3", lw=1.6, ls=DASHES, label="R_s, mean over a concept’s filters"))
     if columns:
         handles.append(Line2D([], [], ls="", marker="o", color="w", mec="k", mew=1.3, ms=7,
                               label="filter whose mask is shown with its number"))

@@ -254,7 +254,7 @@ def found():
     """Ranks of 9 pictures and 12 filters, of which none extracts concept 2 and two extract none."""
     numerical = np.random.default_rng(0).integers(0, 15, (9, 12))
     extracts = np.array([0, 1, 3, -1, 3, 0, 4, 1, 1, -1, 4, 4])
-    return numerical, extracts, ranks.sensitivity(numerical, extracts, 5)
+    return numerical, extracts, ranks.sensitivity(numerical, ranks.by_vote(extracts, 5))
 
 
 def test_equation_6_against_loops(found):
@@ -270,30 +270,56 @@ def test_equation_6_against_loops(found):
     total = sum(m for m in mean if m == m)
     np.testing.assert_allclose(found.share, [m / total if m == m else 0 for m in mean], rtol=1e-14)
     np.testing.assert_allclose(found.scaled, 5 * found.share, rtol=1e-15)
-    assert found.filters.tolist() == [2, 3, 0, 2, 3] and np.isnan(found.mean).tolist() == [0, 0, 1, 0, 0]
+    assert np.isnan(found.mean).tolist() == [0, 0, 1, 0, 0]
+
+
+def test_weighted_sensitivity_against_loops():
+    rng = np.random.default_rng(1)
+    numerical, iou = rng.integers(0, 15, (5, 6)), rng.random((5, 6, 3))
+    iou[:, :, 1] = 0
+    found = ranks.sensitivity(numerical, ranks.by_overlap(iou))
+    for concept in range(3):
+        weights = [(sum(iou[p, k, concept] for p in range(5)) / 5) ** 2 for k in range(6)]
+        for picture in range(5):
+            total = sum(w * numerical[picture, k] for k, w in enumerate(weights))
+            expected = total / sum(weights) if sum(weights) else NAN
+            np.testing.assert_allclose(found.per_picture[picture, concept], expected, rtol=1e-13)
+    assert np.isnan(found.mean).tolist() == [False, True, False] and found.share[1] == 0
 
 
 def test_sensitivity_of_one_picture_of_no_filters_and_of_no_ranks():
-    one = ranks.sensitivity([[3, 1, 5]], [0, 1, 0], 2)
+    voted = lambda values, extracts: ranks.sensitivity(values, ranks.by_vote(extracts, 2))
+    one = voted([[3, 1, 5]], [0, 1, 0])
     assert one.per_picture.tolist() == [[4, 1]] and one.share.tolist() == [0.8, 0.2]
-    assert one.scaled.tolist() == [1.6, 0.4] and one.filters.tolist() == [2, 1]
+    assert one.scaled.tolist() == [1.6, 0.4]
     for values, extracts in (([[3, 1]], [-1, -1]), ([[0, 0]], [0, 1])):
-        assert np.isnan(ranks.sensitivity(values, extracts, 2).share).all()  # no total to have a share of
-    assert np.isnan(ranks.sensitivity([[3, 1]], [-1, -1], 2).mean).all()
-    assert ranks.sensitivity([[0, 0]], [0, 1], 2).mean.tolist() == [0, 0]
+        assert np.isnan(voted(values, extracts).share).all()  # no total to have a share of
+    assert np.isnan(voted([[3, 1]], [-1, -1]).mean).all()
+    assert voted([[0, 0]], [0, 1]).mean.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("change, message", [
     ({"ranks": [[1, NAN]]}, "ranks holds nan"), ({"ranks": [[1, -2]]}, "ranks holds -2; use finite numbers from 0 up"),
-    ({"ranks": [1, 2]}, r"ranks int64 \(2,\)"), ({"filter_concepts": [0, 1, 1]}, r"filter_concepts int64 \(3,\)"),
-    ({"filter_concepts": [0.0, 1.0]}, "filter_concepts float64"), ({"filter_concepts": [0, 2]}, "run from 0 to 2"),
-    ({"filter_concepts": [-2, 1]}, "run from -2"), ({"concepts": 0}, "concepts=0"), ({"concepts": 2.5}, "concepts=2.5"),
+    ({"ranks": [1, 2]}, r"ranks int64 \(2,\)"), ({"weights": [[1, 0]]}, r"weights \(1, 2\) must have a row for each"),
+    ({"weights": [1, 0]}, r"weights int64 \(2,\)"), ({"weights": [[1, -1], [0, 1]]}, "weights holds -1"),
 ])  # fmt: skip
 def test_sensitivity_checks_its_arguments(change, message):
-    good = {"ranks": [[1, 2]], "filter_concepts": [0, 1], "concepts": 2}
+    good = {"ranks": [[1, 2]], "weights": [[1, 0], [0, 1]]}
     ranks.sensitivity(**good)
     with pytest.raises(ValueError, match=message):
         ranks.sensitivity(**good | change)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"filter_concepts": [0.0, 1.0]}, "filter_concepts float64"), ({"filter_concepts": [0, 2]}, "run from 0 to 2"),
+    ({"filter_concepts": [[0, 1]]}, r"filter_concepts int64 \(1, 2\)"), ({"filter_concepts": []}, "at least one"),
+    ({"filter_concepts": [-2, 1]}, "run from -2"), ({"concepts": 0}, "concepts=0"), ({"concepts": 2.5}, "concepts=2.5"),
+])  # fmt: skip
+def test_by_vote_checks_its_arguments(change, message):
+    good = {"filter_concepts": [-1, 1], "concepts": 2}
+    assert ranks.by_vote(**good).tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(ValueError, match=message):
+        ranks.by_vote(**good | change)
 
 
 def test_bootstrap_of_shares_against_a_loop(found):
@@ -377,23 +403,30 @@ def test_agreement_of_halves_against_a_loop(pictures):
     assert ranks.halves_agreement(per_picture, draws=30, seed=6) != (mean, (low, high))
 
 
-def test_halves_can_vote_for_themselves():
+def test_halves_can_weigh_filters_for_themselves():
     rng = np.random.default_rng(0)
     numerical = rng.integers(0, 15, (12, 40))
     iou = rng.integers(0, 9, (12, 40, 4)) / 8
-    generator, expected = np.random.default_rng(2), []
+    generator, voted, weighed = np.random.default_rng(2), [], []
     for _ in range(20):
         halves = np.split(generator.permutation(12), 2)
-        means = [np.full(4, NAN), np.full(4, NAN)]
-        for mean, half in zip(means, halves):
-            votes, _ = slow_vote(iou[half], 0.75)
-            for concept in set(votes) - {-1}:
-                mean[concept] = numerical[half][:, np.array(votes) == concept].mean()
-        expected.append(slow_spearman(*means))
-    found = ranks.halves_agreement(numerical, iou, draws=20, seed=2, least=0.75)
-    np.testing.assert_allclose([found[0], *found[1]], [np.mean(expected), *np.quantile(expected, [0.025, 0.975])])
-    own = ranks.sensitivity(numerical, ranks.vote(iou, 0.75).concepts, 4).per_picture
-    assert ranks.halves_agreement(own, draws=20, seed=2)[0] > found[0]  # a vote in common makes halves alike
+        means = np.full((2, 2, 4), NAN)
+        for h, half in enumerate(halves):
+            votes, _ = slow_vote(iou[half], ranks.LEAST)
+            for concept in range(4):
+                own = numerical[half][:, np.array(votes) == concept]
+                means[0, h, concept] = own.mean() if own.size else NAN
+                weights = [np.mean([iou[p, k, concept] for p in half]) ** 2 for k in range(40)]
+                means[1, h, concept] = np.average(numerical[half].mean(axis=0), weights=weights)
+        voted.append(slow_spearman(*means[0]))
+        weighed.append(slow_spearman(*means[1]))
+    for expected, weigh in ((voted, ranks.vote_weights), (weighed, ranks.by_overlap)):
+        found = ranks.halves_agreement(numerical, iou, draws=20, seed=2, weigh=weigh)
+        np.testing.assert_allclose([found[0], *found[1]], [np.mean(expected), *np.quantile(expected, [0.025, 0.975])])
+        own = ranks.sensitivity(numerical, weigh(iou)).per_picture
+        assert ranks.halves_agreement(own, draws=20, seed=2)[0] > found[0]  # weights in common make halves alike
+    assert ranks.halves_agreement(numerical, iou, 20, 2) == ranks.halves_agreement(numerical, iou, 20, 2,
+                                                                                 ranks.by_overlap)
 
 
 def test_halves_agree_fully_where_the_order_is_clear_and_nan_where_there_is_none():

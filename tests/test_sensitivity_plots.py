@@ -117,6 +117,17 @@ def test_panel_tells_filters_and_concepts():
     assert filters["masks"].tolist() == [0, 1, 1, 0, 0, 0] and filters["score"].isna().all()
 
 
+def test_panel_takes_means_that_are_weighed_otherwise():
+    figure, table = small_panel(means=[5.5, 8, 3])
+    concepts = table[table["kind"] == "concept"]
+    np.testing.assert_allclose(concepts["mean_rank"], [5.5, 8, 3, 5.5 / 3])
+    first = next(axis for axis in figure.axes if axis.get_ylabel())
+    assert [line.get_xdata()[0] for line in first.lines if line.is_dashed()] == [5.5, 8, 3]
+    assert first.get_ylabel() == "wing\n2 filters\nR_s 5.5"
+    with pytest.raises(ValueError, match=r"means \(2,\) must be \(3,\)"):
+        small_panel(means=[1, 2])
+
+
 def test_panel_draws_ranks_across_and_a_row_for_each_concept():
     figure, _ = small_panel()
     rows = [axis for axis in figure.axes if axis.get_ylabel()]
@@ -132,7 +143,7 @@ def test_panel_draws_ranks_across_and_a_row_for_each_concept():
         assert len({to_hex(line.get_color()) for line in dashed}) == 2
         assert axis.get_xlim() == rows[0].get_xlim() and axis.get_ylim() == rows[0].get_ylim()
     found = text_of(figure)
-    assert "wing\n2 filters\nmean rank 6.0" in found and "beak\n1 filter\nmean rank 9.0" in found
+    assert "wing\n2 filters\nR_s 6.0" in found and "beak\n1 filter\nR_s 9.0" in found
     assert "claw\n0 filters" in found and f"{plots.NONE}\n3 filters\n1 redundant" in found and "no filters" in found
     assert {"40.0 %", "60.0 %", "0.0 %", "1", "2", "example"} <= {*found} and figure.get_suptitle() == "birds"
     check_words(figure)
