@@ -16,6 +16,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -118,6 +119,16 @@ class Explanation:
         return folder
 
 
+class Seen(NamedTuple):
+    """Pictures as a network has seen them: all of an explanation that hangs on nothing else. Of `Explainer.look`."""
+
+    pictures: torch.Tensor  # uint8 (picture, 3, size, size)
+    out: tuple  # `asxai.model.Activations`, on the CPU
+    similarity: np.ndarray  # global structural similarity, (picture, class)
+    exemplars: tuple  # of each picture, uint8 (exemplar, height, width, 3)
+    sources: tuple  # and their paths
+
+
 class Explainer:
     """Explains pictures with a study. Making one takes a while the first time; its numbers are kept with the study.
 
@@ -184,39 +195,43 @@ class Explainer:
         sources = [pictures] if single else list(pictures)
         if not sources:
             raise ValueError("pictures is empty; give at least one picture")
-        shown = to_batch(sources, self.study.config.size)
         found = []
-        for batch, out in zip(shown.split(BATCH), self.activate(shown)):
-            found += self.explain_activated(batch, out, percentile, without)
+        for seen in self.look(to_batch(sources, self.study.config.size)):
+            found += self.explain_seen(seen, percentile, without)
         return found[0] if single else found
 
-    def explain_activated(self, pictures, out, percentile=95.0, without=()):
-        """`explain` of uint8 pictures `(picture, 3, size, size)` whose activations are known: a list.
+    @torch.inference_mode()
+    def look(self, pictures):
+        """`Seen` of uint8 pictures `(picture, 3, size, size)`, a batch at a time: what takes longest of `explain`."""
+        train = self.study.data.train
+        for batch, out in zip(pictures.split(BATCH), self.activate(pictures)):
+            similarity = global_similarity(self._prototypes, batch, out.maps)
+            nearest = self._nearest(out.similarity.flatten(1), out.logits.argmax(dim=1))
+            sources = tuple([train.paths[n] for n in own] for own in nearest)
+            exemplars = iter(self.study.pictures([path for own in sources for path in own]))
+            shown = tuple(np.stack([next(exemplars) for _ in own]) for own in sources)
+            yield Seen(batch, out, torch.as_tensor(similarity).double().cpu().numpy(), shown, sources)
 
-        Of what only percentile or without change, so that the network need not see the pictures again.
-        """
-        study, names = self.study, self.concepts.names
+    @torch.inference_mode()
+    def explain_seen(self, seen, percentile=95.0, without=()):
+        """`explain` of pictures that were looked at, a list: all that percentile and without change."""
+        study, names, out = self.study, self.concepts.names, seen.out
         activation = concept_activation(self.concepts, out.similarity, without)
         scores, probable = self.scores.pcs(activation), self.scores.probability(activation)
         softmax = out.logits.double().softmax(dim=1).numpy()
-        labels = softmax.argmax(axis=1)
+        labels = out.logits.argmax(dim=1).numpy()
         index = np.arange(len(labels))
         own = out.maps[torch.from_numpy(index), torch.from_numpy(labels)]
         masks = self.concepts.masks(own, labels, study.config.size, percentile).numpy()
         masks &= (np.nan_to_num(probable[index, labels]) >= SEEN)[:, :, None, None]
-        similarity = global_similarity(self._prototypes, pictures, out.maps)
-        similarity = torch.as_tensor(similarity).double().cpu().numpy()
-        nearest = self._nearest(out.similarity.flatten(1), labels)
-        sources = [[study.data.train.paths[n] for n in own] for own in nearest]
-        exemplars = iter(study.pictures([path for own in sources for path in own]))
-        channels_last = pictures.permute(0, 2, 3, 1).numpy()
+        channels_last = seen.pictures.permute(0, 2, 3, 1).numpy()
         result = []
         for i, label in enumerate(labels):
-            judgement = judge(scores[i], int(label), study.class_names, names, self.rules, similarity[i])
-            own = np.stack([next(exemplars) for _ in sources[i]])
+            judgement = judge(scores[i], int(label), study.class_names, names, self.rules, seen.similarity[i])
             result.append(Explanation(channels_last[i], tuple(study.class_names), names, study.class_names[label],
                                       float(softmax[i, label]), softmax[i], judgement, scores[i], probable[i], masks[i],
-                                      similarity[i], own, tuple(path.name for path in sources[i])))
+                                      seen.similarity[i], seen.exemplars[i],
+                                      tuple(path.name for path in seen.sources[i])))
         return result
 
     def _nearest(self, similarity, labels):
@@ -224,7 +239,7 @@ class Explainer:
         known, known_labels = self._training
         # by differences, so that a picture has the same neighbours alone and among many
         distance = torch.cdist(similarity, known, compute_mode="donot_use_mm_for_euclid_dist")
-        distance[torch.from_numpy(labels)[:, None] != known_labels] = torch.inf
+        distance[labels[:, None] != known_labels] = torch.inf
         near, order = distance.sort(dim=1, stable=True)
         return [own[:int(finite.sum())].tolist()
                 for own, finite in zip(order[:, :EXEMPLARS], near[:, :EXEMPLARS].isfinite())]

@@ -22,7 +22,6 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from IPython.display import Image as Shown
 from IPython.display import Markdown, display
 from PIL import Image
@@ -175,9 +174,9 @@ def concept_explorer(explainer, pictures, percentile=95.0):
 
     def show(picture, percentile, **counted):
         if picture not in seen:
-            seen[picture] = activated(explainer, sources[picture])
+            seen[picture] = looked_at(explainer, sources[picture])
         without = [name for name, on in zip(concepts, counted.values()) if not on]
-        explanation = explained(explainer, *seen[picture], percentile, without)
+        explanation, = explainer.explain_seen(seen[picture], percentile, tuple(without))
         _show((explanation.figure(), None))
         display(Markdown(scores_in_words(explanation)))
 
@@ -187,17 +186,9 @@ def concept_explorer(explainer, pictures, percentile=95.0):
                      [[widgets.HBox([picture, upload, state]), percent, row]])
 
 
-@torch.inference_mode()
-def activated(explainer, source):
-    """A picture as the network sees it, uint8 `(1, 3, size, size)`, and its `asxai.model.Activations`."""
-    pixels = to_batch([source], explainer.study.config.size)
-    return pixels, next(explainer.activate(pixels))
-
-
-@torch.inference_mode()
-def explained(explainer, pixels, out, percentile=95.0, without=()):
-    """`Explainer.explain` of a picture that was `activated` before: all but the pass through the network."""
-    return explainer.explain_activated(pixels, out, percentile, tuple(without))[0]
+def looked_at(explainer, source):
+    """`asxai.explain.Seen` of one picture, of which all that the controls change is explained at once."""
+    return next(explainer.look(to_batch([source], explainer.study.config.size)))
 
 
 def scores_in_words(explanation):
@@ -232,14 +223,14 @@ def explanation_sheet(explainer, source, percentiles=(85.0, 95.0, 99.0), steps=3
 
     The first step has all concepts, each further one lacks the concept that spoke most for the class in the one before.
     """
-    seen, without, found = activated(explainer, source), [], []
+    seen, without, found = looked_at(explainer, source), [], []
     for _ in range(steps):
-        own = explained(explainer, *seen, without=without)
+        own, = explainer.explain_seen(seen, without=tuple(without))
         found.append((tuple(without), own))
         left = [concept.name for concept in own.judgement.concepts if concept.name not in without]
         without = [*without, *left[:1]]
     whole = found[0][1]
-    masks = np.stack([explained(explainer, *seen, percentile).masks for percentile in percentiles])
+    masks = np.stack([explainer.explain_seen(seen, percentile)[0].masks for percentile in percentiles])
     return explorer_plots.explanation_sheet(whole.picture, masks, percentiles, whole.names, whole.class_names,
                                             whole.predicted, [(own, e.scores, e.tier, e.sentence) for own, e in found])
 

@@ -330,11 +330,11 @@ def passes(explainer, monkeypatch):
     return counted
 
 
-def test_an_activated_picture_is_explained_as_by_the_explainer(study, explainer):
+def test_a_picture_that_was_looked_at_is_explained_as_by_the_explainer(study, explainer):
     path = study.data.test.paths[1]
-    seen = explorers.activated(explainer, path)
+    seen = explorers.looked_at(explainer, path)
     for percentile, without in ((95.0, ()), (80.0, ("concept 1",))):
-        ours, theirs = explorers.explained(explainer, *seen, percentile, without), explainer.explain(
+        (ours,), theirs = explainer.explain_seen(seen, percentile, without), explainer.explain(
             path, percentile=percentile, without=without)
         assert (ours.sentence, ours.predicted, ours.tier) == (theirs.sentence, theirs.predicted, theirs.tier)
         np.testing.assert_array_equal(ours.masks, theirs.masks)
