@@ -104,7 +104,7 @@ def rule_view(table, usual, title=""):
                               fontsize=9)
                 axis.plot(100 * row[what], y, "D" if filled else "o", mfc="0.15" if filled else "none", mec="0.15",
                           ms=5 if filled else 9, zorder=4)
-        axis.set(xlabel="share of test pictures, %" if what == "share" else "accuracy of the tier, %", xlim=(-2, 102))
+        axis.set(xlabel="share of pictures, %" if what == "share" else "accuracy of the tier, %", xlim=(-2, 102))
         axis.grid(axis="x", alpha=0.4)
     axes[0].set_yticks(range(len(tiers)), tiers)
     axes[0].set_ylim(len(tiers) - 0.5, -0.5)
@@ -133,7 +133,7 @@ def rule_sweeps(sweeps, usual, labels, title=""):
             axis.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
         column[1].set_xlabel(textwrap.fill(labels[name], 16))
         column[1].grid(alpha=0.4)
-    axes[0, 0].set_ylabel("share of\ntest pictures, %")
+    axes[0, 0].set_ylabel("share of\npictures, %")
     axes[1, 0].set_ylabel("accuracy\nof the tier, %")
     lowest = 100 * np.nanmin(sweeps["accuracy"])
     axes[1, 0].set_ylim(min(94.5, lowest - 2), 100.8)  # single pictures must not look big

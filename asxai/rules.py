@@ -206,7 +206,7 @@ def tier_table(tiers, right, level=0.95):
     """How often each tier is used and how often it is right, a row per tier and one for all.
 
     tiers: index into `TIERS`, `(picture,)`. right: bool `(picture,)`. Columns: pictures; share of all pictures and
-    accuracy, each with its Wilson interval (Wilson, 1927) that holds `level`. Accuracy is NaN for a tier that is never
+    accuracy, each with its `wilson` interval that holds `level`. Accuracy is NaN for a tier that is never
     used. Raises ValueError for shapes or values that do not fit.
     """
     tiers, right = np.asarray(tiers), np.asarray(right)
@@ -221,13 +221,14 @@ def tier_table(tiers, right, level=0.95):
     rows = []
     for name, of_tier in [*((name, tiers == index) for index, name in enumerate(TIERS)), ("all", tiers >= 0)]:
         count, row = int(of_tier.sum()), {"tier": name, "pictures": int(of_tier.sum())}
-        row["share"], row["share_low"], row["share_high"] = _wilson(count, len(tiers), level)
-        row["accuracy"], row["accuracy_low"], row["accuracy_high"] = _wilson(int(right[of_tier].sum()), count, level)
+        row["share"], row["share_low"], row["share_high"] = wilson(count, len(tiers), level)
+        row["accuracy"], row["accuracy_low"], row["accuracy_high"] = wilson(int(right[of_tier].sum()), count, level)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _wilson(hits, count, level):
+def wilson(hits, count, level=0.95):
+    """A share and its Wilson interval (Wilson, 1927), all NaN where count is 0."""
     if not count:
         return (math.nan,) * 3
     interval = binomtest(hits, count).proportion_ci(level, method="wilson")

@@ -23,16 +23,15 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from .agreement import bootstrap
 from .concepts import is_named_after
-from .explain import SEEN
+from .explain import SEEN, Explainer
 from .features import BATCH
 from .masks import semantic_masks
 from .pictures import DataError, to_batch
 from .progress import bar
 from .results import claim
 from .scores import concept_activation
-from .trust import concept_confidence
 
-DEVIATIONS = (-8, 3)  # standard deviations of A_s beyond which more says nothing
+WEAKEST = 2  # concepts of a class that show that a picture is not of it, see `weakest_leads`
 FIRST_SEED = 6_000_000  # of drawn strangers: far from those of training and test pictures
 SAME_PLACE = 0.4  # regions that overlap more than this are one
 SMALLEST_PART = 40  # pixels of 224 x 224: what is hidden or tiny has no parent to find
@@ -231,15 +230,34 @@ def _check_parents(class_names, hybrids):
 # --- Detection -------------------------------------------------------------------------------------------------------
 
 
+def weakest_leads(values, predicted, count=WEAKEST):
+    """How far the predicted class is ahead in those concepts in which it is so least: mean of `count`, `(picture,)`.
+
+    values: PCS or A_s, `(picture, class, concept)`, NaN where a class lacks the concept. predicted: `(picture,)`. Ahead
+    of the best other class that has the concept; where none has it, by all of its value (as the rules' delta).
+
+    A hybrid has some parts of the class that the network names, and these are as strong as ever; what gives it away are
+    the others, which fit another class better. Of means over all concepts the strong ones hide that. Two was chosen on
+    hybrids with seeds of their own against validation pictures, over three seeds of training: AUROC .992 to .998 by
+    A_s, by one or three concepts .989 to .996 and .973 to .996, by the maximum softmax .961 to .984.
+    """
+    values, index = np.asarray(values, dtype=np.float64), np.arange(len(values))
+    own, others = values[index, predicted], values.copy()
+    others[index, predicted] = np.nan
+    best = np.where(np.isnan(others), -np.inf, others).max(axis=1)
+    leads = np.sort(own - np.where(np.isfinite(best), best, 0), axis=1)[:, :count]  # NaN, lacking concepts, come last
+    known = np.isfinite(leads)
+    return np.where(known, leads, 0).sum(axis=1) / known.sum(axis=1).clip(1)
+
+
 def detection_scores(explainer, pictures):
     """How strange pictures look, by six detectors: `{name: (picture,)}`, higher is stranger.
 
     pictures: uint8 `(picture, 3, size, size)`, or a split of the data set, whose features are cached
 
-    PCS: minus `asxai.trust.concept_confidence`: a stranger lacks concepts of the class that the network names, or
-    plainly shows one of another class, or both. Lead of concepts: minus how far the class of the highest mean deviation
-    of its concepts' A_s is ahead of the next. The others are those of pytorch-ood, on the network's logits and on its
-    pooled features, the best cosine of each basis vector, fitted on training pictures.
+    PCS and lead of concepts: minus `weakest_leads` of PCS, and of A_s, which equation 12 has not flattened yet. The
+    others are those of pytorch-ood, on the network's logits and on its pooled features, the best cosine of each basis
+    vector, fitted on training pictures.
     """
     study, train = explainer.study, explainer.study.data.train
     known, labels = study.similarity(train), torch.from_numpy(train.labels)
@@ -247,11 +265,10 @@ def detection_scores(explainer, pictures):
     similarity = (torch.cat([out.similarity for out in explainer.activate(pictures)])
                   if isinstance(pictures, torch.Tensor) else study.similarity(pictures))
     logits = F.linear(similarity.flatten(1), weight)
-    pcs, probabilities = explainer.pcs_of(similarity, logits)
-    # activations before the cdf of equation 12, which does not saturate: how far the best class is ahead of the next
-    deviation = explainer.scores.deviation(concept_activation(explainer.concepts, similarity)).clip(*DEVIATIONS)
-    first, second = np.sort(np.nanmean(deviation, axis=2), axis=1)[:, [-1, -2]].T
-    found = {PCS: -concept_confidence(pcs, probabilities.argmax(axis=1)), CONCEPTS: second - first}
+    predicted = logits.argmax(dim=1).numpy()
+    activation = concept_activation(explainer.concepts, similarity)
+    found = {PCS: -weakest_leads(explainer.scores.pcs(activation), predicted),
+             CONCEPTS: -weakest_leads(activation, predicted)}
     features, fitted = similarity.flatten(1), known.flatten(1)
     found[MSP] = MaxSoftmax.score(logits).numpy()
     found[ENERGY] = EnergyBased.score(logits).numpy()
@@ -384,28 +401,50 @@ def first_picture(split, study, class_name):
 # --- Claims ----------------------------------------------------------------------------------------------------------
 
 
-def claims(parts, parents, detection, plants, first_kind, ranks_above):
+def summary_row(seed, parts, parents, detection, first_kind):
+    """The claims of one seed side by side, a table of one row; arguments as for `claims`."""
+    rows = claims(parts, parents, detection, pd.DataFrame(), first_kind, ())
+    return pd.DataFrame([{"seed": seed, **{row["claim"]: row["here"] for row in rows}}])
+
+
+def seed_row(study, drawn, first_kind):
+    """`summary_row` of another study on the same hybrids; drawn: `{kind: Hybrids}`."""
+    explainer = Explainer(study)
+    parts, parents = (pd.concat([of(explainer, own) for own in drawn.values()]) for of in (hybrid_parts, parents_table))
+    known, strange = (detection_scores(explainer, own) for own in (study.data.test, every_picture(drawn)))
+    return summary_row(study.config.seed, parts, parents, detection_table(known, strange, draws=2), first_kind)
+
+
+def claims(parts, parents, detection, plants, first_kind, ranks_above, others=None):
     """Claims of notebook 05; parts, parents of `hybrid_parts` and `parents_table`, detection of `detection_table`,
     plants of `concept_means`, or empty tables.
 
     first_kind: the hybrid whose parents the paper names. ranks_above: two names of concepts; the mean PCS of those
-    named after the first should be above that of the second, in every class of plants.
+    named after the first should be above that of the second, in every class of plants. others: rows of `summary_row` of
+    other seeds, whose values enter means and spreads
     """
+    def values(name, own):
+        more = others[name].dropna() if others is not None and name in others else []
+        return np.array([own, *more])
+
     rows = []
     own = parents[parents["hybrid"] == first_kind] if len(parents) else parents
     if len(own):
-        both = own["concepts"].mean()
-        rows.append(claim("hybrid_parents_top2", both, "both are found", both >= 0.95))
+        both = values("hybrid_parents_top2", own["concepts"].mean())
+        rows.append(claim("hybrid_parents_top2", both, "both are found", both.mean() >= 0.95))
     if len(parts):
-        right = parts["right"].mean()
-        rows.append(claim("hybrid_part_accuracy", right, "as figures show", right >= 0.8))
+        right = values("hybrid_part_accuracy", parts["right"].mean())
+        rows.append(claim("hybrid_part_accuracy", right, "as figures show", right.mean() >= 0.8))
     if len(detection):
         auroc = detection[detection["measure"] == "AUROC"].set_index("method")["value"]
-        others = auroc.drop([PCS, CONCEPTS])
-        rows += [claim("ood_auroc_pcs", auroc[PCS], "", auroc[PCS] >= auroc[MSP]),
-                 claim("ood_auroc_concept_lead", auroc[CONCEPTS], "", auroc[CONCEPTS] >= auroc[MSP]),
-                 claim("ood_auroc_msp", auroc[MSP]),
-                 claim("ood_auroc_best_baseline", others.max(), f"best of others: {others.idxmax()}")]
+        rivals = auroc.drop([PCS, CONCEPTS])
+        softmax = values("ood_auroc_msp", auroc[MSP])
+        for name, method in (("ood_auroc_pcs", PCS), ("ood_auroc_concept_lead", CONCEPTS)):
+            here = values(name, auroc[method])
+            rows.append(claim(name, here, "", here.mean() >= softmax.mean()))
+        rows += [claim("ood_auroc_msp", softmax),
+                 claim("ood_auroc_best_baseline", values("ood_auroc_best_baseline", rivals.max()),
+                       f"best of others: {rivals.idxmax()}")]
     differences = []
     for _, of_class in plants.groupby("class", sort=False) if len(plants) else ():
         means = [of_class.loc[[is_named_after(name, part) for name in of_class["concept"]], "pcs"].mean()

@@ -29,7 +29,7 @@ from .features import BATCH, split_features
 from .masks import FILLS, conceal
 from .pictures import to_batch
 from .progress import bar
-from .rules import TIERS, tier_table, tiers
+from .rules import TIERS, tier_table, tiers, wilson
 from .scores import ACTIVATIONS, channel_activation, concept_activation, fit_scores
 from .sources import redraw
 from .study import build_model
@@ -194,6 +194,15 @@ def _answered(explainer, probe, untouched, pictures):
     return *explainer.pcs_of(similarity, logits), probe.predict_proba(pooled.numpy())
 
 
+def joined(found):
+    """PCS, predicted class and true class of the pictures of all sets, as `asxai.explorers.rule_explorer` takes them.
+
+    The true class is the predicted one where that is right, and -1 where it is wrong or no class could be right.
+    """
+    together = Answers(*(np.concatenate(values) for values in zip(*found.values())))
+    return together.scores, together.predicted, np.where(together.right, together.predicted, -1)
+
+
 def tiers_table(found, rules):
     """A row per set and tier: `set`, and the columns of `asxai.rules.tier_table`; "all confusing": all but clean."""
     tables = []
@@ -207,11 +216,12 @@ def tiers_table(found, rules):
     return table[["set", *(column for column in table if column != "set")]]
 
 
-def softmax_table(found):
+def softmax_table(found, rules):
     """A row per set and network: how often its softmax is above .9, how often it is right then, and how often at all.
 
     Columns `set`, `network` ("softmax", of the study's own network, or "black box"), `pictures`, `above .9`,
-    `right then` and `right`.
+    `right then` and `right`; and what explanations make of the pictures above .9: `not sure then`, the share that the
+    tiers call not sure, with its Wilson interval `low`, `high`, and `not sure if wrong`, of those that are wrong.
     """
     sets = dict(found)
     rest = [own for name, own in found.items() if name != CLEAN]
@@ -219,11 +229,15 @@ def softmax_table(found):
         sets[CONFUSING] = Answers(*(np.concatenate(values) for values in zip(*rest)))
     rows = []
     for name, own in sets.items():
+        unsure = tiers(own.scores, own.predicted, rules) == len(TIERS) - 1
         for network, values, right in ((SOFTMAX, own.probabilities, own.right),
                                        (BLACK_BOX, own.black_box, own.black_box_right)):
             sure = values.max(axis=1) > OVERCONFIDENT
+            then, low, high = wilson(int(unsure[sure].sum()), int(sure.sum()))
             rows.append({"set": name, "network": network, "pictures": len(sure), "above .9": sure.mean(),
-                         "right then": right[sure].mean() if sure.any() else np.nan, "right": right.mean()})
+                         "right then": right[sure].mean() if sure.any() else np.nan, "right": right.mean(),
+                         "not sure then": then, "low": low, "high": high,
+                         "not sure if wrong": unsure[sure & ~right].mean() if (sure & ~right).any() else np.nan})
     return pd.DataFrame(rows)
 
 
@@ -291,7 +305,7 @@ def seed_table(study, hidden_parts, strangers, count):
     explainer, split = Explainer(study), study.data.test
     sets = confusing_pictures(study, split, explainer.concepts, hidden_parts, strangers, count)
     found = answers(explainer, split, sets, spread_over(split, count).labels)
-    return summary_row(study.config.seed, tiers_table(found, explainer.rules), softmax_table(found),
+    return summary_row(study.config.seed, tiers_table(found, explainer.rules), softmax_table(found, explainer.rules),
                        confidence_table(found, draws=2))
 
 
@@ -322,11 +336,11 @@ def confidences(found, clipped=True):
     clipped: whether the explanation's is kept within [0, 1], as a probability is. With many classes it is often below
     0, where pictures still have an order, which a risk-coverage curve needs
     """
-    joined = Answers(*(np.concatenate(values) for values in zip(*found.values())))
-    lead = concept_confidence(joined.scores, joined.predicted)
-    return {EXPLANATION: (lead.clip(0, 1) if clipped else lead, joined.right),
-            SOFTMAX: (joined.probabilities.max(axis=1), joined.right),
-            BLACK_BOX: (joined.black_box.max(axis=1), joined.black_box_right)}
+    own = Answers(*(np.concatenate(values) for values in zip(*found.values())))
+    lead = concept_confidence(own.scores, own.predicted)
+    return {EXPLANATION: (lead.clip(0, 1) if clipped else lead, own.right),
+            SOFTMAX: (own.probabilities.max(axis=1), own.right),
+            BLACK_BOX: (own.black_box.max(axis=1), own.black_box_right)}
 
 
 def claims(tiers_of, softmax, confidence, others=None):
@@ -351,7 +365,10 @@ def claims(tiers_of, softmax, confidence, others=None):
                  *(claim(name, softmax.loc[(softmax["set"] == CONFUSING) & (softmax["network"] == network), "above .9"],
                          "overconfident", lambda value: value > 0.5)
                    for name, network in (("softmax_sure_on_confusing", SOFTMAX),
-                                         ("black_box_sure_on_confusing", BLACK_BOX)))]
+                                         ("black_box_sure_on_confusing", BLACK_BOX))),
+                 claim("not_sure_where_softmax_is", softmax.loc[(softmax["set"] == CONFUSING) & (
+                     softmax["network"] == SOFTMAX), "not sure then"], "corrects overconfidence",
+                       lambda value: value >= NOT_SURE_TARGET)]
     areas = confidence[confidence["measure"] == "AURC"].set_index("confidence")["value"]
     rows += [claim("aurc_explanation", areas[EXPLANATION], "", lambda value: value <= areas[SOFTMAX]),
              claim("aurc_softmax", areas[SOFTMAX])]

@@ -326,6 +326,12 @@ def some():
             BACKGROUND: planted([UNSURE, LIKELY], [False, False], [0.7, 0.99])}
 
 
+def test_sets_joined_for_the_rule_explorer(some):
+    scores, predicted, labels = trust.joined(some)
+    assert scores.shape == (9, 2, 2) and predicted.tolist() == [0] * 9
+    assert labels.tolist() == [0, 0, 0, -1, 0, -1, 0, -1, -1]
+
+
 def test_tiers_table_of_planted_answers(some):
     table = tiers_table(some, RULES).set_index(["set", "tier"])
     assert list(dict.fromkeys(table.index.get_level_values("set"))) == [CLEAN, CROP, BACKGROUND, CONFUSING]
@@ -353,16 +359,21 @@ def test_tiers_table_of_a_study(explainer, found):
 
 
 def test_softmax_table(some):
-    table = softmax_table(some).set_index(["set", "network"])
-    expected = {(CLEAN, SOFTMAX): (4, 3 / 4, 2 / 3, 3 / 4), (CLEAN, BLACK_BOX): (4, 3 / 4, 2 / 3, 3 / 4),
-                (CROP, SOFTMAX): (3, 2 / 3, 1 / 2, 2 / 3),  # .9 itself is not above
-                (BACKGROUND, SOFTMAX): (2, 1 / 2, 0.0, 0.0), (CONFUSING, SOFTMAX): (5, 3 / 5, 1 / 3, 2 / 5),
-                (CONFUSING, BLACK_BOX): (5, 3 / 5, 1 / 3, 2 / 5)}
+    table = softmax_table(some, RULES).set_index(["set", "network"])
+    expected = {(CLEAN, SOFTMAX): (4, 3 / 4, 2 / 3, 3 / 4, 1 / 3, 1),
+                (CLEAN, BLACK_BOX): (4, 3 / 4, 2 / 3, 3 / 4, 1 / 3, 0),
+                (CROP, SOFTMAX): (3, 2 / 3, 1 / 2, 2 / 3, 1, 1),  # .9 itself is not above
+                (BACKGROUND, SOFTMAX): (2, 1 / 2, 0.0, 0.0, 0, 0),
+                (CONFUSING, SOFTMAX): (5, 3 / 5, 1 / 3, 2 / 5, 2 / 3, 1 / 2),
+                (CONFUSING, BLACK_BOX): (5, 3 / 5, 1 / 3, 2 / 5, 2 / 3, 1 / 2)}
     for key, values in expected.items():
-        assert table.loc[key, ["pictures", "above .9", "right then", "right"]].tolist() == pytest.approx(values)
+        own = table.loc[key]
+        assert own[["pictures", "above .9", "right then", "right", "not sure then", "not sure if wrong"]].tolist() == (
+            pytest.approx(values))
+        assert own["low"] <= own["not sure then"] <= own["high"]
     assert len(table) == 8
-    modest = softmax_table({CLEAN: planted([SURE], [True], [0.5])})
-    assert modest["right then"].isna().all() and modest["above .9"].tolist() == [0, 0]
+    modest = softmax_table({CLEAN: planted([SURE], [True], [0.5])}, RULES)
+    assert modest[["right then", "not sure then"]].isna().all(axis=None) and modest["above .9"].tolist() == [0, 0]
 
 
 def test_confidences_of_all_sets(some):
@@ -441,7 +452,7 @@ def test_pictures_that_are_shown(some):
 
 
 def claim_rows(found, rules=RULES, others=None):
-    rows = claims(tiers_table(found, rules), softmax_table(found), confidence_table(found, draws=5), others)
+    rows = claims(tiers_table(found, rules), softmax_table(found, rules), confidence_table(found, draws=5), others)
     return {row["claim"]: row for row in rows}
 
 
@@ -449,10 +460,11 @@ def test_claims(some):
     rows = claim_rows(some)
     assert list(rows) == [
         "sure_accuracy", "sure_coverage", "probably_accuracy", "not_sure_on_confusing", "softmax_sure_on_confusing",
-        "black_box_sure_on_confusing", "aurc_explanation", "aurc_softmax"]
+        "black_box_sure_on_confusing", "not_sure_where_softmax_is", "aurc_explanation", "aurc_softmax"]
     here = {name: row["here"] for name, row in rows.items()}
     assert (here["sure_accuracy"], here["sure_coverage"], here["probably_accuracy"]) == (1, 0.5, 1)
     assert (here["not_sure_on_confusing"], here["softmax_sure_on_confusing"]) == (0.6, 0.6)
+    assert here["not_sure_where_softmax_is"] == pytest.approx(2 / 3, abs=1e-4)
     holds = {name: row["holds"] for name, row in rows.items()}
     assert holds["sure_accuracy"] == "yes" and holds["sure_coverage"] == "no" and holds["probably_accuracy"] == ""
     assert holds["not_sure_on_confusing"] == "no" and holds["softmax_sure_on_confusing"] == "yes"
