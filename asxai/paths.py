@@ -8,7 +8,13 @@ the tests use the last so that they never touch committed results.
 import hashlib
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there, nobody waits
+    fcntl = None
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -43,3 +49,14 @@ def write_atomically(path, write):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder):
+    """Only one process at a time gets into this with the same folder; others wait. The system unlocks when one dies."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -89,13 +89,19 @@ class Study:
         code = code_hash("model", "losses", "training", "measures", "discovery", *FEATURE_CODE)
         key = config.key(data.fingerprint, code)
         folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{key}"
-        if (folder / "study.json").exists():
-            study = cls.load(folder, device=device)
-            if study.config.key(study.metrics["data_fingerprint"]) != config.key(data.fingerprint):
-                raise ValueError(f"folder={str(folder)!r} holds a study with other parameters or pictures; give "
-                                 "another folder, or remove this one")
-            study.config, study._data = config, data
-            return study
+        if not (folder / "study.json").exists():
+            with paths.locked(folder):  # of two processes that want the same study, one trains it, the other waits
+                if not (folder / "study.json").exists():
+                    return cls._trained(config, data, folder, device, key)
+        study = cls.load(folder, device=device)
+        if study.config.key(study.metrics["data_fingerprint"]) != config.key(data.fingerprint):
+            raise ValueError(f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
+                             "folder, or remove this one")
+        study.config, study._data = config, data
+        return study
+
+    @classmethod
+    def _trained(cls, config, data, folder, device, key):
         model = build_model(config, len(data.class_names)).to(device)
         checkpoint = folder / "checkpoint.safetensors"
         train, validation = _training_features(model, data, config)

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -41,7 +43,7 @@ def test_two_classes_of_ten_pictures_are_enough(study):
     assert [len(s) for s in study.data.splits.values()] == [12, 4, 4]
     assert set(study.metrics) >= {"test_accuracy", "validation_accuracy", "within_class_cosine", "subspace_distance"}
     files = sorted(p.name for p in study.folder.iterdir())
-    assert files == ["log.csv", "model.safetensors", "prototypes.csv", "study.json"]
+    assert files == [".lock", "log.csv", "model.safetensors", "prototypes.csv", "study.json"]
 
 
 def test_prototypes_say_which_patch_they_became(study):
@@ -94,6 +96,16 @@ def test_same_call_again_only_loads(study, pictures, monkeypatch):
     assert again.metrics == study.metrics
     with pytest.raises(ValueError, match="other parameters or pictures"):
         asxai.Study.train(pictures, folder=study.folder, **QUICK | {"seed": 7})
+
+
+def test_two_that_want_the_same_study_train_it_once(pictures, tmp_path, monkeypatch):
+    runs, real, both = [], asxai.training.Trainer.run, threading.Barrier(2)
+    monkeypatch.setattr("asxai.training.Trainer.run", lambda self: runs.append(1) or real(self))
+    load = asxai.study.load_data_set
+    monkeypatch.setattr("asxai.study.load_data_set", lambda name: (load(name), both.wait())[0])  # both find no study
+    with ThreadPoolExecutor(2) as pool:  # a lock is of an open file, so that threads wait as processes do
+        first, second = pool.map(lambda _: asxai.Study.train(pictures, folder=tmp_path / "a", **QUICK), range(2))
+    assert runs == [1] and first.metrics == second.metrics
 
 
 def test_every_kind_of_picture_gives_the_same_prediction(study):
