@@ -84,3 +84,16 @@ def styled_figures():
         use_style()
         yield
         plt.close("all")
+
+
+def slow_calibration_error(confidence, right, bins):
+    """Expected calibration error by plain loops, for tests that compare with it."""
+    error = 0.0
+    for k in range(bins):
+        inside = [i for i, value in enumerate(confidence)
+                  if k == min(int(value * bins), bins - 1)]  # the last bin also has what is certain
+        if inside:
+            accuracy = sum(bool(right[i]) for i in inside) / len(inside)
+            mean = sum(confidence[i] for i in inside) / len(inside)
+            error += len(inside) / len(confidence) * abs(mean - accuracy)
+    return error

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers import slow_calibration_error
 
 from asxai.calibration import expected_calibration_error, risk_coverage
 
@@ -11,18 +12,6 @@ NAN = np.nan
 
 
 # --- Expected calibration error --------------------------------------------------------------------------------------
-
-
-def slow_calibration_error(confidence, right, bins):
-    error = 0.0
-    for k in range(bins):
-        inside = [i for i, value in enumerate(confidence)
-                  if k == min(int(value * bins), bins - 1)]  # the last bin also has what is certain
-        if inside:
-            accuracy = sum(bool(right[i]) for i in inside) / len(inside)
-            mean = sum(confidence[i] for i in inside) / len(inside)
-            error += len(inside) / len(confidence) * abs(mean - accuracy)
-    return error
 
 
 @pytest.mark.parametrize("bins", [1, 2, 10, 15])

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import QUICK, concepts_by_hand, drawn_study, picture_folder
-from test_calibration import slow_calibration_error
+from helpers import QUICK, concepts_by_hand, drawn_study, picture_folder, slow_calibration_error
 
 import asxai
 from asxai import trust
