@@ -193,8 +193,19 @@ def fingerprint(notebook: Path, data_set: str, parameters: dict, places: Places)
         "the package": digest_sources(places),
         "the parameters": _digest(parameters),
         "the data set": _digest([data_set, files]),
+        "names of its concepts": _digest(written_names(data_set)),
         "an earlier notebook": _digest(stamps),
     }
+
+
+def written_names(data_set: str) -> list[str]:
+    """What a person wrote into the data set's file of names (`asxai.evaluation.names_file`); empty when nothing."""
+    try:
+        concepts = json.loads((paths.DATA / "names" / f"{paths.slug(data_set)}.json").read_text())["concepts"]
+        names = [str(concept["name"]) for concept in concepts]
+    except (OSError, ValueError, KeyError, TypeError):  # whoever reads it to use it says what is wrong
+        return []
+    return names if any(names) else []
 
 
 def read_stamp(name: str, data_set: str, places: Places) -> dict | None:

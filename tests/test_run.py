@@ -113,6 +113,18 @@ def test_slugs(tmp_path):
 # What is up to date
 
 
+def test_names_that_somebody_wrote_run_again_and_an_empty_template_does_not(places, capsys, monkeypatch):
+    monkeypatch.setattr(paths, "DATA", places.runs.parent / "data")
+    file = paths.DATA / "names" / f"{PETS}.json"
+    file.parent.mkdir(parents=True)
+    assert len(executed(places, capsys)) == 2
+    for names, again in ((["", ""], 0), (["ear", ""], 2), (["ear", ""], 0), (["ear", "eye"], 2), (["", ""], 2)):
+        file.write_text(json.dumps({"format": 1, "concepts": [{"name": name, "points": []} for name in names]}))
+        assert len(executed(places, capsys)) == again
+    file.write_text("{")  # whoever reads it to use it says what is wrong
+    assert executed(places, capsys) == []
+
+
 def test_only_what_changed_runs_again(places, capsys):
     first, second = f"01_first on {PETS}", f"02_second on {PETS}"
     assert executed(places, capsys) == [first, second]
