@@ -503,7 +503,7 @@ def _row_words(row):
 def _panel_legend(own, concepts, columns):
     handles = []
     if concepts["mean_rank"].iloc[:-1].notna().any():
-        handles.append(Line2D([], [], color="0.3", lw=1.6, ls=DASHES, label="R_s, mean over a concept’s filters"))
+        handles.append(Line2D([], [], color="0.3", lw=1.6, ls=DASHES, label="R_s of a concept (eq. 6)"))
     if columns:
         handles.append(Line2D([], [], ls="", marker="o", color="w", mec="k", mew=1.3, ms=7,
                               label="filter whose mask is shown with its number"))
