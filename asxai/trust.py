@@ -365,10 +365,11 @@ def claims(tiers_of, softmax, confidence, others=None):
                  *(claim(name, softmax.loc[(softmax["set"] == CONFUSING) & (softmax["network"] == network), "above .9"],
                          "overconfident", lambda value: value > 0.5)
                    for name, network in (("softmax_sure_on_confusing", SOFTMAX),
-                                         ("black_box_sure_on_confusing", BLACK_BOX))),
-                 claim("not_sure_where_softmax_is", softmax.loc[(softmax["set"] == CONFUSING) & (
-                     softmax["network"] == SOFTMAX), "not sure then"], "corrects overconfidence",
-                       lambda value: value >= NOT_SURE_TARGET)]
+                                         ("black_box_sure_on_confusing", BLACK_BOX)))]
+        corrected = softmax.loc[(softmax["set"] == CONFUSING) & (softmax["network"] == SOFTMAX), "not sure then"]
+        if corrected.notna().all():  # else the softmax is sure of none
+            rows.append(claim("not_sure_where_softmax_is", corrected, "corrects overconfidence",
+                              lambda value: value >= NOT_SURE_TARGET))
     areas = confidence[confidence["measure"] == "AURC"].set_index("confidence")["value"]
     rows += [claim("aurc_explanation", areas[EXPLANATION], "", lambda value: value <= areas[SOFTMAX]),
              claim("aurc_softmax", areas[SOFTMAX])]

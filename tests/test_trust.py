@@ -473,6 +473,11 @@ def test_claims(some):
     assert holds["aurc_explanation"] == ("yes" if explanation <= softmax else "no")
 
 
+def test_nothing_is_claimed_of_a_softmax_that_is_never_sure():
+    modest = {CLEAN: planted([SURE], [True], [0.95]), CROP: planted([UNSURE], [True], [0.6])}
+    assert "not_sure_where_softmax_is" not in claim_rows(modest)
+
+
 def test_claims_of_clean_pictures_alone():
     rows = claim_rows({CLEAN: planted([SURE] * 3 + [UNSURE] * 2, [True] * 5)})
     assert list(rows) == ["sure_accuracy", "sure_coverage", "aurc_explanation", "aurc_softmax"]
