@@ -351,8 +351,9 @@ def claims(specific, normal, ratios, races):
             claim("qq_r2_median", by_seed["r2"].median()), claim("shapiro_w_min", by_seed["w"].min()),
             claim("trait_explained_variance", [np.mean(ratios)])]
     above = SUPERPIXELS not in shares or shares[OURS].mean() > shares[SUPERPIXELS].mean()
-    rows.append(claim("specificity_diagonal", shares[OURS], "higher than S-XAI, as figures show",
-                      shares[OURS].mean() >= DIAGONAL_TARGET and above))
+    if shares[OURS].notna().any():  # else no class has several concepts
+        rows.append(claim("specificity_diagonal", shares[OURS].dropna(), "higher than S-XAI, as figures show",
+                          shares[OURS].mean() >= DIAGONAL_TARGET and above))
     for name, method in (("specificity_diagonal_sxai", SUPERPIXELS), ("specificity_diagonal_boxes", BOXES)):
         if method in shares:
             rows.append(claim(name, shares[method]))

@@ -14,6 +14,7 @@ in JupyterLab's toolbar).
 import dataclasses
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -109,7 +110,12 @@ def rule_explorer(scores, predicted, labels):
     sliders = {name: _slider(words, getattr(rules.RULES, name), 0.0, 1.0, 0.05) for name, words in THRESHOLDS.items()}
 
     def show(**thresholds):
-        table = tier_shares(scores, predicted, labels, **thresholds)
+        try:
+            table = tier_shares(scores, predicted, labels, **thresholds)
+        except ValueError as error:  # by their names in `Rules`, which no slider has
+            raise ValueError(re.sub(rf"\b({'|'.join(THRESHOLDS)})=([\d.]+)",
+                                    lambda found: f"“{THRESHOLDS[found[1]]}” ({found[2]})",
+                                    str(error).split(";")[0]) + ": move one of the two.") from error
         _show(explorer_plots.rule_view(table, usual, "Tiers of the rule table (circles: its own thresholds)"))
         display(Markdown(tiers_in_words(table)))
 
@@ -177,6 +183,8 @@ def concept_explorer(explainer, pictures, percentile=95.0):
         if picture not in seen:
             seen[picture] = looked_at(explainer, sources[picture])
         without = [name for name, on in zip(concepts, counted.values()) if not on]
+        if len(without) == len(concepts):
+            raise ValueError("All concepts are switched off: there is nothing to explain with. Switch one on.")
         explanation, = explainer.explain_seen(seen[picture], percentile, tuple(without))
         _show((explanation.figure(), None))
         display(Markdown(scores_in_words(explanation)))
@@ -310,8 +318,8 @@ def write_names(study, concepts, names):
 
 def _slider(words, value, low, high, step):
     return widgets.FloatSlider(value, min=low, max=high, step=step, description=words, continuous_update=False,
-                               readout_format=".2f", style={"description_width": "13em"},
-                               layout=widgets.Layout(width="34em"))
+                               readout_format=".2f", style={"description_width": "16em"},
+                               layout=widgets.Layout(width="37em"))
 
 
 def _explorer(show, controls, columns):

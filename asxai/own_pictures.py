@@ -2,6 +2,7 @@
 
     folder = own_folder("menagerie-pets", 10)       # ten training pictures of each class, as one's own would lie there
     cautions(load_data_set(folder))                 # sentences, made from the numbers of pictures
+    concept_cautions(study.concepts())              # and from what was found in them
     learning_curve("menagerie-pets", [3, 10, 30])   # what more pictures bring
     common_mistakes(folder)                         # folders that cannot be used, and what is said about them
 """
@@ -83,6 +84,21 @@ def cautions(data):
     if min(validation, test) < 2:
         sentences.append(f"Single pictures: some class has {validation} to validate with and {test} to test with; what "
                          "is said about that class is said about one picture.")
+    return sentences
+
+
+def concept_cautions(concepts):
+    """What is wrong with the concepts of a class: sentences, none where each has several and most vectors have one."""
+    sentences = []
+    for label, name in enumerate(concepts.class_names):
+        own, left = len(concepts.of_class(label)), int((concepts.members[label] == 0).sum())
+        total = concepts.members.shape[1]
+        if own < 2:
+            sentences.append(f"“{name}” has {'a single concept' if own else 'no concept'}: nothing can be told apart in "
+                             "it, and no explanation of it is ever sure. More pictures of the class help.")
+        if left > total / 2:
+            sentences.append(f"“{name}”: {left} of {total} vectors are in no concept. They fire on scenes, or on something of "
+                             "the class that its few pictures do not share; notebook 02 shows them.")
     return sentences
 
 

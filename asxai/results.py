@@ -120,7 +120,8 @@ CLAIMS = re.compile(r"(<!-- claims of ([\w. -]+): written by `python -m asxai.re
 def claims_markdown(data_sets, figures=None):
     """The claims of some data sets as one Markdown table: a row per claim, a column per data set."""
     tables = {data_set: read_claims(data_set, figures) for data_set in data_sets}
-    rows = list(dict.fromkeys((r.notebook, r.claim, r.paper) for t in tables.values() for r in t.itertuples()))
+    rows = dict.fromkeys((r.notebook, r.claim, r.paper) for t in tables.values() for r in t.itertuples())
+    rows = sorted(rows, key=lambda row: row[0])  # by notebook; within one as they were recorded
     lines = ["| notebook | claim | paper | " + " | ".join(tables) + " |", "|---" * (3 + len(tables)) + "|"]
     for notebook, name, paper in rows:
         cells = [_cell(table[(table["notebook"] == notebook) & (table["claim"] == name)]) for table in tables.values()]

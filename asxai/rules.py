@@ -67,6 +67,7 @@ class Rules:
     sure_count: int = 1  # and those that must be vivid to be sure
     majority: float = 0.5  # not in the paper: share of the class's concepts that must agree, see `_columns`; 0: printed
     clear: float = 0.05  # not in the paper: lead in global similarity, as a share of the highest, that settles a class
+    agree_count: int = 2  # not in the paper: concepts that must agree to be sure, unless majority is 0
 
     def __post_init__(self):
         for name in ("unsure", "probably", "sure", "named", "noticed", "vivid", "majority", "clear"):
@@ -78,7 +79,7 @@ class Rules:
             if getattr(self, lower) > getattr(self, upper):
                 raise ValueError(f"{lower}={getattr(self, lower)} must not be above {upper}={getattr(self, upper)}; "
                                  f"lower {lower} or raise {upper}")
-        for name in ("reasons_count", "probably_count", "sure_count"):
+        for name in ("reasons_count", "probably_count", "sure_count", "agree_count"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a whole number of concepts, at least 1")
@@ -94,7 +95,8 @@ class Rules:
         rows = [{"tier": TIERS[column], "reasons": "yes", "largest delta": f"> {delta:g}",
                  "concepts": f"{count}{' (or all, if fewer)' if count > 1 else ''} with PCS > {score:g}",
                  # both tiers that commit themselves ask for it
-                 "share that agrees": f">= {self.majority:g}" if column < BARE - 1 and self.majority else "any",
+                 "share that agrees": "any" if column >= BARE - 1 or not self.majority else f">= {self.majority:g}"
+                 + (f", at least {self.agree_count}" if not column and self.agree_count > 1 else ""),
                  "words": ", ".join(f"{word} (delta > {getattr(self, name):g})" for name, word in SEMANTEMES[column])}
                 for column, (delta, count, score) in enumerate(needs)]
         rows.append({"tier": TIERS[-1], "reasons": "no", "largest delta": "any", "concepts": "any",
@@ -283,13 +285,16 @@ def _columns(pcs, delta, rules):
     Beyond the table: as printed, a single concept makes an answer sure, whatever all others say, and a crop of one limb
     is explained with certainty. So "sure" and "probably" also ask that at least the share `majority` of the class's
     concepts is ahead of the other classes by more than the tier's own threshold; 0 gives the printed table. Notebook 06
-    shows both.
+    shows both. And "sure" asks for `agree_count` concepts: of a class with a single one, half is always all, and with
+    ten photographs of each class such classes are common; they can be no more than "probably".
     """
     has = (~np.isnan(pcs)).sum(axis=1)
     largest = np.fmax.reduce(delta, axis=1, initial=-np.inf)  # stays there if the class has no concept: not sure
     noticed, vivid = (pcs > rules.noticed).sum(axis=1), (pcs > rules.vivid).sum(axis=1)
-    agree = lambda threshold: (delta > threshold).sum(axis=1) >= rules.majority * has - 1e-9  # NaN is not ahead
-    conditions = [(largest > rules.sure) & (vivid >= np.minimum(rules.sure_count, has)) & agree(rules.sure),
+    ahead = lambda threshold: (delta > threshold).sum(axis=1)  # NaN is not
+    agree = lambda threshold: ahead(threshold) >= rules.majority * has - 1e-9
+    several = ahead(rules.sure) >= (rules.agree_count if rules.majority else 0)
+    conditions = [(largest > rules.sure) & (vivid >= np.minimum(rules.sure_count, has)) & agree(rules.sure) & several,
                   (largest > rules.probably) & (noticed >= np.minimum(rules.probably_count, has))
                   & agree(rules.probably),
                   (largest > rules.unsure) & (noticed >= np.minimum(rules.reasons_count, has))]

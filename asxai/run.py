@@ -254,7 +254,7 @@ def execute(notebook: Path, output: Path, parameters: dict, places: Places, hour
                 "PYTHONHASHSEED": 0}
     in_terminal = sys.stderr.isatty()
     try:
-        with environment(settings), progress_shown(status, in_terminal):
+        with environment(settings), progress_shown(status, in_terminal), replies_not_missed():
             executed = papermill.execute_notebook(
                 notebook, running, parameters, kernel_name=KERNEL, language="python", cwd=notebook.parent,
                 execution_timeout=round(hours * 3600),
@@ -298,6 +298,35 @@ def environment(settings: dict):
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def replies_not_missed(interval: float = 1.0):
+    """Look for messages of a kernel every so many seconds, instead of waiting for one to announce itself.
+
+    While a cell shows a widget, its client sends messages on the very socket on which it waits for the cell's reply,
+    and can miss that this has come: it then waits for hours beside an idle kernel (jupyter/nbclient#312).
+    """
+    from queue import Empty
+
+    from jupyter_client.channels import AsyncZMQSocketChannel as Channel
+
+    wait = Channel.get_msg
+
+    async def look_again(channel, timeout=None):
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return await wait(channel, interval if end is None else max(0, min(interval, end - time.monotonic())))
+            except Empty:
+                if end is not None and time.monotonic() >= end:
+                    raise
+
+    Channel.get_msg = look_again
+    try:
+        yield
+    finally:
+        Channel.get_msg = wait
 
 
 @contextmanager

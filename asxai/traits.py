@@ -357,8 +357,8 @@ class Specificity(NamedTuple):
     """Whether to remove a concept lowers its own A_s more than those of the other concepts of its class."""
 
     drops: tuple  # per class (removed, measured): mean drop of A_s in the unit of the measured concept
-    diagonal: np.ndarray  # bool (row,): the rows of all classes whose largest drop is their own concept's
-    share: float  # of those rows, in [0, 1]
+    diagonal: np.ndarray  # bool (row,): of classes with several concepts, is the largest drop the own concept's?
+    share: float  # of those rows, in [0, 1]; NaN if there are none
     low: float  # bootstrap interval of the share over pictures
     high: float
 
@@ -373,13 +373,13 @@ def concept_drops(unmasked, removed, unit="deviation", weights=None):
         an A_s that reacts to whatever is removed counts no more than another; or "none"
     weights: how often each picture counts, `(picture,)` or `(draw, picture)`, as in `asxai.agreement`
 
-    Positive: A_s falls. Raises ValueError for shapes that do not fit, fewer than 2 concepts or pictures, another unit,
+    Positive: A_s falls. Raises ValueError for shapes that do not fit, no concept, fewer than 2 pictures, another unit,
     values that are not finite, or a concept whose A_s is the same in all pictures.
     """
     unmasked, removed = np.asarray(unmasked, dtype=np.float64), np.asarray(removed, dtype=np.float64)
-    if unmasked.ndim != 2 or min(unmasked.shape) < 2 or removed.shape != (unmasked.shape[1], *unmasked.shape):
+    if unmasked.ndim != 2 or len(unmasked) < 2 or not unmasked.shape[1] or removed.shape != (unmasked.shape[1], *unmasked.shape):
         raise ValueError(f"unmasked {unmasked.shape} and removed {removed.shape} must be (picture, concept) and "
-                         "(concept, picture, concept), of at least 2 pictures and 2 concepts")
+                         "(concept, picture, concept), of at least 2 pictures and a concept")
     _check_finite(unmasked, "unmasked")
     _check_finite(removed, "removed")
     if unit not in UNITS:
@@ -419,7 +419,8 @@ def on_diagonal(drops):
 def specificity(classes, unit="deviation", draws=1000, seed=0, level=0.95):
     """Drops, the share of rows with the largest on the diagonal, and its bootstrap interval; `Specificity`.
 
-    classes: a pair (unmasked, removed) as for `concept_drops` per class; rows of all classes count alike
+    classes: a pair (unmasked, removed) as for `concept_drops` per class; rows of all classes count alike, but not that
+        of a class with a single concept, whose drop there is nothing to compare with
 
     Pictures are drawn again within each class. Raises ValueError as `concept_drops` and `bootstrap`.
     """
@@ -427,7 +428,10 @@ def specificity(classes, unit="deviation", draws=1000, seed=0, level=0.95):
     if not classes:
         raise ValueError("classes are none; give a pair (unmasked, removed) for each class")
     drops = tuple(concept_drops(*own, unit) for own in classes)
-    diagonal = np.concatenate([on_diagonal(own) for own in drops])
+    classes = [own for own in classes if own[0].shape[1] > 1]
+    if not classes:
+        return Specificity(drops, np.zeros(0, bool), np.nan, np.nan, np.nan)
+    diagonal = np.concatenate([on_diagonal(own) for own in drops if len(own) > 1])
     labels = np.repeat(np.arange(len(classes)), [len(unmasked) for unmasked, _ in classes])
 
     def share(weights):

@@ -263,7 +263,7 @@ def shares_by_hand(scores, predicted, labels, sure):
     for own, label in zip(scores, predicted):
         deltas = [own[label, k] - (0 if np.isnan(own[1 - label, k]) else own[1 - label, k]) for k in range(3)
                   if not np.isnan(own[label, k])]
-        agree = sum(delta > sure for delta in deltas) >= rules.RULES.majority * len(deltas)
+        agree = sum(delta > sure for delta in deltas) >= max(2, rules.RULES.majority * len(deltas))
         chosen.append(max(deltas) > sure and np.nanmax(own[label]) > 0.5 and agree)
     chosen = np.array(chosen)
     return chosen.mean(), (predicted == labels)[chosen].mean() if chosen.any() else np.nan
@@ -292,7 +292,11 @@ def test_rule_explorer_says_what_cannot_be(scored, shown, capsys):
     explorer = explorers.rule_explorer(*scored)
     before = len(shown)
     controls(explorer)[explorers.THRESHOLDS["unsure"]].value = 0.6
-    assert len(shown) == before and "unsure=0.6 must not be above probably=0.35" in capsys.readouterr().out
+    words = explorers.THRESHOLDS
+    assert len(shown) == before and (f"“{words['unsure']}” (0.6) must not be above “{words['probably']}” (0.35)"
+                                     in capsys.readouterr().out)
+    controls(explorer)[words["unsure"]].value = 0.1
+    assert len(shown) == before + 2  # it goes on from there
 
 
 def test_rule_sheet_leaves_out_what_cannot_be(scored):
@@ -341,7 +345,7 @@ def test_a_picture_that_was_looked_at_is_explained_as_by_the_explainer(study, ex
         np.testing.assert_allclose(ours.scores, theirs.scores)
 
 
-def test_concept_explorer_follows_its_controls(study, explainer, shown, passes):
+def test_concept_explorer_follows_its_controls(study, explainer, shown, passes, capsys):
     whole = {path: explainer.explain(path) for path in study.data.train.paths}
     first, second = [path for path in study.data.train.paths if whole[path].masks.any()][:2]  # concepts are seen
     passes.clear()
@@ -361,6 +365,9 @@ def test_concept_explorer_follows_its_controls(study, explainer, shown, passes):
     assert passes == [1, 1] and said()[4] == explorers.scores_in_words(whole[second])
     own["picture"].value = "first"
     assert passes == [1, 1] and said()[5] == said()[3]
+    for switch in [control for control in own.values() if isinstance(control, widgets.ToggleButton)]:
+        switch.value = False
+    assert "All concepts are switched off" in capsys.readouterr().out
 
 
 def drawn_lines(figure):

@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 import asxai
 from asxai import explorer_plots, own_pictures
+from asxai.concepts import Concepts
 from asxai.own_pictures import accuracy_interval, cautions, common_mistakes, learning_curve, sample_folder
 
 QUICK = dict(size=96, basis_per_class=4, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
@@ -112,3 +113,11 @@ def test_figure_of_few_pictures(curve):
         {"pictures": [3, 9], "train": [1, 5], "accuracy": [0.5, 1.0], "concepts": [2, 3], "nmi": [0.1, 0.25]}))
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [0.1, 0.25])
     plt.close("all")
+
+
+def test_cautions_about_concepts():
+    members = np.array([[1, 0, 0, 0], [1, 2, 0, 0], [0, 0, 0, 0], [1, 2, 1, 2]])
+    found = own_pictures.concept_cautions(Concepts(members, ("a", "b"), ("one", "two", "three", "four")))
+    assert len(found) == 4
+    assert found[0].startswith("“one” has a single concept") and found[1].startswith("“one”: 3 of 4 vectors")
+    assert found[2].startswith("“three” has no concept") and found[3].startswith("“three”: 4 of 4 vectors")

@@ -66,7 +66,8 @@ def slow_tier(scores, predicted, r=PRINTED):
     if has == 0:
         return "not sure"
     agrees = {tier: Fraction(int(count), has) >= Fraction(str(r.majority)) for tier, count in ahead.items()}
-    if largest > r.sure and (vivid >= r.sure_count or vivid == has) and agrees["sure"]:
+    several = ahead["sure"] >= r.agree_count or r.majority == 0
+    if largest > r.sure and (vivid >= r.sure_count or vivid == has) and agrees["sure"] and several:
         return "sure"
     if largest > r.probably and (noticed >= r.probably_count or noticed == has) and agrees["probably"]:
         return "probably"
@@ -116,7 +117,7 @@ SHAPES = [(2, 4, 0.0), (2, 1, 0.0), (1, 4, 0.0), (1, 1, 0.0), (5, 6, 0.4), (3, 2
 CHANGED = [PRINTED, replace(PRINTED, sure=0.6, vivid=0.3), replace(PRINTED, unsure=0, probably=0, sure=0),
            replace(PRINTED, probably_count=3, sure_count=2, reasons_count=2), replace(PRINTED, named=0.4, noticed=0.4),
            RULES, replace(RULES, majority=1.0), replace(RULES, majority=1 / 3),
-           replace(RULES, majority=2 / 3, sure=0.7)]
+           replace(RULES, majority=2 / 3, sure=0.7), replace(RULES, agree_count=1), replace(RULES, agree_count=3)]
 
 
 @pytest.mark.parametrize("changed", CHANGED, ids=range(len(CHANGED)))
@@ -219,11 +220,11 @@ def test_a_class_with_fewer_concepts_must_have_all_in_range():
 
 
 @pytest.mark.parametrize("leads, tier", [
-    ([0.9, 0.0], "sure"), ([0.9, 0.0, 0.0], "not sure"),  # exactly half is enough, a third is not
+    ([0.9, 0.9], "sure"), ([0.9, 0.0, 0.0], "not sure"), ([0.9, 0.0], "not sure"),  # one concept never makes it sure
     ([0.9, 0.9, 0.0, 0.0], "sure"), ([0.9, 0.4, 0.0, 0.0], "probably"), ([0.9, 0.4, 0.4, 0.0, 0.0], "probably"),
     ([0.9, 0.9, 0.4, 0.0, 0.0], "probably"), ([0.9, 0.9, 0.9, 0.0, 0.0], "sure"),
     ([0.9, 0.3, 0.3, 0.3], "not sure"),  # those that are only somewhat ahead do not agree
-    ([0.9], "sure"), ([0.4], "probably"), ([0.3], "not sure"),  # of one concept that one
+    ([0.9], "probably"), ([0.4], "probably"), ([0.3], "not sure"),  # nor where the class has no other
 ])
 def test_half_of_the_concepts_must_agree(leads, tier):
     assert tier_of(leads, [0.0] * len(leads), majority=0.5) == tier
@@ -243,7 +244,7 @@ def test_concepts_agree_only_above_the_tiers_own_threshold():
 @pytest.mark.parametrize("majority, needed", [(0.0, 1), (0.1, 1), (1 / 3, 1), (0.34, 2), (2 / 3, 2), (0.67, 3), (1, 3)])
 def test_how_many_of_three_concepts_a_majority_is(majority, needed):
     for ahead in range(1, 4):
-        tier = tier_of([0.9] * ahead + [0.0] * (3 - ahead), [0.0] * 3, majority=majority)
+        tier = tier_of([0.9] * ahead + [0.0] * (3 - ahead), [0.0] * 3, majority=majority, agree_count=1)
         assert tier == ("sure" if ahead >= needed else "not sure")
 
 
@@ -661,7 +662,7 @@ def test_a_judgement_is_frozen_and_plain():
 
 
 def test_rules_are_a_frozen_value():
-    assert Rules() == RULES == Rules(0.1, 0.35, 0.5, 0.1, 0.2, 0.5, 1, 2, 1, 0.5, 0.05)
+    assert Rules() == RULES == Rules(0.1, 0.35, 0.5, 0.1, 0.2, 0.5, 1, 2, 1, 0.5, 0.05, 2)
     with pytest.raises(FrozenInstanceError):
         RULES.sure = 0.6
     assert replace(RULES, sure=0.6) == Rules(sure=0.6)
@@ -678,8 +679,9 @@ def test_the_table_to_read_has_the_thresholds():
         "something like (delta > 0.35), perhaps (delta > 0.1); confusing (PCS > 0.5)",
         "something like (delta > 0.1); confusing (PCS > 0.5)", "confusing (PCS > 0.5)"]
     assert table["share that agrees"].tolist() == ["any"] * 4
-    assert RULES.table()["share that agrees"].tolist() == [">= 0.5", ">= 0.5", "any", "any"]
-    assert replace(RULES, majority=1.0).table()["share that agrees"].tolist() == [">= 1", ">= 1", "any", "any"]
+    assert RULES.table()["share that agrees"].tolist() == [">= 0.5, at least 2", ">= 0.5", "any", "any"]
+    assert replace(RULES, majority=1.0, agree_count=1).table()["share that agrees"].tolist() == [
+        ">= 1", ">= 1", "any", "any"]
     assert not RULES.table().isna().any(axis=None)
 
 

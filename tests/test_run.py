@@ -1,15 +1,18 @@
 """The notebook runner, on throwaway notebooks that need no torch."""
 
 import ast
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from queue import Empty
 
 import papermill
 import pytest
+from jupyter_client.channels import AsyncZMQSocketChannel
 
 from asxai import paths, progress, run
 
@@ -151,6 +154,29 @@ def test_a_study_takes_data_sets_that_figures_have_no_time_for(places, capsys, m
     assert executed(places, capsys) == [f"01_first on {PETS}", f"02_second on {PETS}"]
     assert run.make_figures("study", places=places, names=["01_first"], registered=list) == 0
     assert [figure(places, "01_first", name)[:5] for name in (PETS, WILD)] == ["long ", "long "]
+
+
+def test_a_reply_that_did_not_announce_itself_is_found(monkeypatch):
+    waits = []
+
+    async def get_msg(channel, timeout=None):
+        """As after a missed announcement: a message is found only by whoever asks for it anew."""
+        waits.append(timeout)
+        if timeout is None:
+            pytest.fail("waits forever")
+        await asyncio.sleep(timeout)
+        if len(waits) < 3:
+            raise Empty
+        return "reply"
+
+    monkeypatch.setattr(AsyncZMQSocketChannel, "get_msg", get_msg)
+    channel = AsyncZMQSocketChannel.__new__(AsyncZMQSocketChannel)
+    with run.replies_not_missed(0.01):
+        assert asyncio.run(channel.get_msg(60)) == asyncio.run(channel.get_msg()) == "reply"
+        waits.clear()
+        with pytest.raises(Empty):
+            asyncio.run(channel.get_msg(0.015))  # and whoever asked for less gets no more
+    assert AsyncZMQSocketChannel.get_msg is get_msg and sum(waits) < 0.02
 
 
 def test_a_folder_of_pictures_is_a_data_set(places, capsys, tmp_path):

@@ -361,6 +361,14 @@ def test_a_weight_is_a_number_of_copies_and_draws_are_one_by_one(unit):
         np.testing.assert_allclose(own, copies)
 
 
+def test_a_single_concept_is_no_row_of_specificity():
+    single = WHOLE[:, :1], WITHOUT[:1, :, :1]
+    both, alone = specificity([removals(DROPS), single], draws=50), specificity([single], draws=50)
+    assert [own.shape for own in both.drops] == [(len(DROPS),) * 2, (1, 1)] and len(both.diagonal) == len(DROPS)
+    assert both.share == specificity([removals(DROPS)]).share
+    assert len(alone.diagonal) == 0 and np.isnan([alone.share, alone.low, alone.high]).all()
+
+
 def test_specificity_counts_rows_of_all_classes_alike_and_bootstraps_pictures():
     """A perfect class of two concepts, and one of three in which two concepts are as good as each other."""
     unsure = [[1.0, 0.98, 0], [0, 1, 0], [0, 0, 1]]
@@ -440,8 +448,8 @@ WHOLE, WITHOUT = removals(np.eye(3), 5)
     (lambda: normality([2.5, 2.5, 2.5]), r"values are all 2.5"),
     (lambda: normality([1, 2, np.nan, 4]), r"values hold NaN"),
     (lambda: concept_drops(WHOLE[:, :2], WITHOUT), r"unmasked \(5, 2\) and removed \(3, 5, 3\) must be"),
-    (lambda: concept_drops(WHOLE[:1], WITHOUT[:, :1]), r"at least 2 pictures and 2 concepts"),
-    (lambda: concept_drops(WHOLE[:, :1], WITHOUT[:1, :, :1]), r"at least 2 pictures and 2 concepts"),
+    (lambda: concept_drops(WHOLE[:1], WITHOUT[:, :1]), r"at least 2 pictures and a concept"),
+    (lambda: concept_drops(WHOLE[:, :0], WITHOUT[:0, :, :0]), r"at least 2 pictures and a concept"),
     (lambda: concept_drops(WHOLE * np.inf, WITHOUT), r"unmasked hold NaN or infinite"),
     (lambda: concept_drops(WHOLE, WITHOUT * np.nan), r"removed hold NaN or infinite"),
     (lambda: concept_drops(WHOLE * [1, 0, 1], WITHOUT), r"A_s of concepts \[1\] is the same in all pictures"),
