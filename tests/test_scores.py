@@ -283,7 +283,7 @@ def test_study_scores_are_kept_and_fitted_anew_for_other_concepts(study, concept
     assert study_scores(study, joined).mean.shape == (2, 2) and len(fitted) == 2
     assert path.read_text() != text
     assert study_scores(study, concepts).to_dict() == first.to_dict() and len(fitted) == 3
-    assert path.read_text() == text and not list(path.parent.glob(".*"))
+    assert path.read_text() == text and not list(path.parent.glob(".*-*"))
 
 
 def test_study_scores_are_fitted_anew_when_the_code_changes(study, concepts, monkeypatch):
