@@ -361,15 +361,14 @@ def test_many_bad_pictures_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".bmp", ".tif"])
-def test_cut_short_pictures_are_found_when_decoded(tmp_path, suffix):
+def test_cut_short_pictures_are_found_at_once_and_when_decoded(tmp_path, suffix):
     folder = plain(tmp_path)
     bad = folder / "class0" / f"cut{suffix}"
     Image.fromarray(noise(5, 200, 200)).save(bad)
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
-    try:
-        load_data_set(folder)  # some formats show it in the header already
-    except DataError as error:
-        assert str(bad) in str(error)
+    with pytest.raises(DataError) as caught:
+        load_data_set(folder)  # before anything is computed
+    assert str(bad) in str(caught.value) and "1 of 21 pictures" in str(caught.value)
     with pytest.raises(DataError) as caught:
         to_batch([folder / "class0" / "0000.png", bad], 32)
     assert str(bad) in str(caught.value) and "delete it" in str(caught.value).lower()
