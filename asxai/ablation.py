@@ -376,8 +376,9 @@ def measure_arm(arm, pictures=80, measured=80, top=5):
             rows += _cluster_rows(arm.regions.winners(split), true_parts(split)[1], split.labels,
                                   max(arm.regions.kinds), len(study.data.part_names))
     found = cell_traits(arm, pictures, measured, top)
-    result = specificity([(own.unmasked, own.removed) for own in found])
-    rows.append(_row("specificity", result.share, (result.low, result.high)))
+    several = [(own.unmasked, own.removed) for own in found if len(own.names) > 1]
+    share = specificity(several) if several else None
+    rows.append(_row("specificity", *((share.share, (share.low, share.high)) if share else (np.nan,))))
     rows.append(_row("q-q r2", np.median([result.r2 for own in found for result in own.normality()])))
     value, low, high = off_diagonal(concept_cosines(arm, pictures))
     return pd.DataFrame([*rows, _row("off-diagonal", value, (low, high))])

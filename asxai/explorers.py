@@ -96,9 +96,9 @@ def _uint8(pictures):
 def tier_shares(scores, predicted, labels, **thresholds):
     """Share and accuracy of each tier, see `asxai.rules.tier_table`.
 
-    scores: PCS, `(picture, class, concept)`. predicted, labels: `(picture,)`, of the network and true; -1 where no class
-    is right. `asxai.trust.joined` gives all three. thresholds: of
-    `asxai.rules.Rules`, those that are to be others. Raises ValueError as that class does.
+    scores: PCS, `(picture, class, concept)`. predicted, labels: `(picture,)`, of the network and true; -1 where no
+    class is right. `asxai.trust.joined` gives all three. thresholds: of `asxai.rules.Rules`, those that are to be
+    others. Raises ValueError as that class does.
     """
     changed = dataclasses.replace(rules.RULES, **thresholds)
     return rules.tier_table(rules.tiers(scores, predicted, changed), np.asarray(predicted) == np.asarray(labels))

@@ -94,11 +94,11 @@ def concept_cautions(concepts):
         own, left = len(concepts.of_class(label)), int((concepts.members[label] == 0).sum())
         total = concepts.members.shape[1]
         if own < 2:
-            sentences.append(f"“{name}” has {'a single concept' if own else 'no concept'}: nothing can be told apart in "
-                             "it, and no explanation of it is ever sure. More pictures of the class help.")
+            sentences.append(f"“{name}” has {'a single concept' if own else 'no concept'}: nothing can be told apart "
+                             "in it, and no explanation of it is ever sure. More pictures of the class help.")
         if left > total / 2:
-            sentences.append(f"“{name}”: {left} of {total} vectors are in no concept. They fire on scenes, or on something of "
-                             "the class that its few pictures do not share; notebook 02 shows them.")
+            sentences.append(f"“{name}”: {left} of {total} vectors are in no concept. They fire on scenes, or on "
+                             "something of the class that its few pictures do not share; notebook 02 shows them.")
     return sentences
 
 

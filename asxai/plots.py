@@ -91,7 +91,7 @@ def training_curves(log):
         axes[0].plot(step, log[term], marker="o", ms=3, label=term.replace("_", " "))
     axes[0].set_yscale("symlog", linthresh=1)
     axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
-    axes[0].legend(ncols=3, fontsize=8, loc="upper right")
+    axes[0].legend(ncols=6, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # over no curve
     axes[1].plot(step, 100 * log["validation_accuracy"], marker="o", ms=3, color="0.2")
     axes[1].set_ylim(min(94.5, 100 * log["validation_accuracy"].min() - 1), 100.5)  # single pictures must not look big
     axes[1].set_ylabel("validation\naccuracy, %")
@@ -283,5 +283,5 @@ def global_similarity(study, source, truth=""):
     axes[1].invert_yaxis()
     axes[1].axvline(0, color="0.3", lw=0.8)
     axes[1].set(xlabel="similarity times weight, summed")
-    axes[1].legend(fontsize=8, loc="best")
+    axes[1].legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # over no bar
     return figure, table

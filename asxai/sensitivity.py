@@ -169,8 +169,8 @@ def panel(study, own, most=3):
     examples = [[(pixels[p], semantic_masks(maps[p][f], study.config.size).numpy(), f) for p, f in pairs]
                 for pairs in chosen]
     return {"pictures": list(study.pictures(list(spread_over(own.shown, 2).paths))), "ranks": own.ranks.numerical,
-            "filter_concepts": concepts, "names": list(own.names), "scores": result.share, "means": result.mean, "examples": examples,
-            "intervals": bootstrap_shares(result.per_picture)}
+            "filter_concepts": concepts, "names": list(own.names), "scores": result.share, "means": result.mean,
+            "examples": examples, "intervals": bootstrap_shares(result.per_picture)}
 
 
 def by_filter(found, key="class_name", kind=NUMERICAL):
@@ -446,8 +446,8 @@ def share_table(found, kind=NUMERICAL):
 def halves_table(found, draws=100):
     """Agreement of the order of concepts between halves of the pictures: a row per class and layer.
 
-    `spearman`, with `low` and `high`; `by_vote`: the same where a filter counts for the concept that it extracts by vote
-    of the half, and for no other.
+    `spearman`, with `low` and `high`; `by_vote`: the same where a filter counts for the concept that it extracts by
+    vote of the half, and for no other.
     """
     rows = []
     for own in found:
@@ -461,9 +461,9 @@ def halves_table(found, draws=100):
 def rank_kinds(found, tolerances=TOLERANCES, draws=20):
     """Which kind of rank to take: a row per class and kind, of `LayerRanks` of one layer.
 
-    `halves` and `halves_by_vote`: agreement as in `halves_table`, of fewer draws; `least` and `most`: smallest and largest scaled R_s, both
-    1 where all concepts weigh the same; `between`: share of the variance of ranks that lies between filters, 1 if a
-    filter has the same rank in every picture.
+    `halves` and `halves_by_vote`: agreement as in `halves_table`, of fewer draws; `least` and `most`: smallest and
+    largest scaled R_s, both 1 where all concepts weigh the same; `between`: share of the variance of ranks that lies
+    between filters, 1 if a filter has the same rank in every picture.
     """
     rows = []
     for own in found:
@@ -474,7 +474,8 @@ def rank_kinds(found, tolerances=TOLERANCES, draws=20):
             rows.append({"class": own.class_name, "rank": kind, "mean": ranks.mean(),
                          "halves": halves_agreement(ranks, own.iou, draws)[0],
                          "halves_by_vote": halves_agreement(ranks, own.iou, draws, weigh=vote_weights)[0],
-                         "least": scaled.min(), "most": scaled.max(), "between": between / max(between + within, 1e-12)})
+                         "least": scaled.min(), "most": scaled.max(),
+                         "between": between / max(between + within, 1e-12)})
     return pd.DataFrame(rows)
 
 
@@ -519,7 +520,8 @@ def order_table(found, first=(), last=(), above=(), draws=1000, seed=0):
 
     `scaled`: R_s of the named concept; `other`: the highest (last: the lowest) of the others; `difference` with `low`
     and `high`, a 95 % bootstrap interval over pictures; `place` of the named `among` so many, 1 is the highest; `holds`
-    by the means; `draws`: the share of bootstrap draws in which it holds. Concepts that no filter overlaps do not count.
+    by the means; `draws`: the share of bootstrap draws in which it holds. Concepts that no filter overlaps do not
+    count.
     """
     findings = [(f"{name} first", name, None, 1) for name in first]
     findings += [(f"{name} last", name, None, -1) for name in last]
@@ -604,7 +606,8 @@ def claims(halves, correlations, filters, order):
     means = means[means["reference"] == reference].set_index(["method", "seed"])
     best = best_alternative(correlations, reference)
     own, other = means.loc[RANK], means.loc[best]
-    agreement, zero = halves.groupby("seed")[["spearman", "by_vote"]].mean(), filters.groupby("seed")["redundant"].mean()
+    agreement = halves.groupby("seed")[["spearman", "by_vote"]].mean()
+    zero = filters.groupby("seed")["redundant"].mean()
     rows = [claim(name, values, "the same in all pictures", values.mean() >= AGREEMENT_TARGET) for name, values in
             (("rank_order_halves", agreement["spearman"]), ("rank_order_halves_by_vote", agreement["by_vote"]))]
     rows += [

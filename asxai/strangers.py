@@ -237,9 +237,8 @@ def weakest_leads(values, predicted, count=WEAKEST):
     of the best other class that has the concept; where none has it, by all of its value (as the rules' delta).
 
     A hybrid has some parts of the class that the network names, and these are as strong as ever; what gives it away are
-    the others, which fit another class better. Of means over all concepts the strong ones hide that. Two was chosen on
-    hybrids with seeds of their own against validation pictures, over three seeds of training: AUROC .992 to .998 by
-    A_s, by one or three concepts .989 to .996 and .973 to .996, by the maximum softmax .961 to .984.
+    the others, which fit another class better. Of means over all concepts the strong ones hide that. Two, and not one
+    or three, was chosen on hybrids with seeds of their own against validation pictures.
     """
     values, index = np.asarray(values, dtype=np.float64), np.arange(len(values))
     own, others = values[index, predicted], values.copy()

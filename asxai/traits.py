@@ -377,7 +377,8 @@ def concept_drops(unmasked, removed, unit="deviation", weights=None):
     values that are not finite, or a concept whose A_s is the same in all pictures.
     """
     unmasked, removed = np.asarray(unmasked, dtype=np.float64), np.asarray(removed, dtype=np.float64)
-    if unmasked.ndim != 2 or len(unmasked) < 2 or not unmasked.shape[1] or removed.shape != (unmasked.shape[1], *unmasked.shape):
+    if (unmasked.ndim != 2 or len(unmasked) < 2 or not unmasked.shape[1]
+            or removed.shape != (unmasked.shape[1], *unmasked.shape)):
         raise ValueError(f"unmasked {unmasked.shape} and removed {removed.shape} must be (picture, concept) and "
                          "(concept, picture, concept), of at least 2 pictures and a concept")
     _check_finite(unmasked, "unmasked")

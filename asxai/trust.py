@@ -194,12 +194,17 @@ def _answered(explainer, probe, untouched, pictures):
     return *explainer.pcs_of(similarity, logits), probe.predict_proba(pooled.numpy())
 
 
+def _together(sets):
+    """`Answers` on several sets as on one."""
+    return Answers(*(np.concatenate(values) for values in zip(*sets)))
+
+
 def joined(found):
     """PCS, predicted class and true class of the pictures of all sets, as `asxai.explorers.rule_explorer` takes them.
 
     The true class is the predicted one where that is right, and -1 where it is wrong or no class could be right.
     """
-    together = Answers(*(np.concatenate(values) for values in zip(*found.values())))
+    together = _together(found.values())
     return together.scores, together.predicted, np.where(together.right, together.predicted, -1)
 
 
@@ -226,7 +231,7 @@ def softmax_table(found, rules):
     sets = dict(found)
     rest = [own for name, own in found.items() if name != CLEAN]
     if rest:
-        sets[CONFUSING] = Answers(*(np.concatenate(values) for values in zip(*rest)))
+        sets[CONFUSING] = _together(rest)
     rows = []
     for name, own in sets.items():
         unsure = tiers(own.scores, own.predicted, rules) == len(TIERS) - 1
@@ -336,7 +341,7 @@ def confidences(found, clipped=True):
     clipped: whether the explanation's is kept within [0, 1], as a probability is. With many classes it is often below
     0, where pictures still have an order, which a risk-coverage curve needs
     """
-    own = Answers(*(np.concatenate(values) for values in zip(*found.values())))
+    own = _together(found.values())
     lead = concept_confidence(own.scores, own.predicted)
     return {EXPLANATION: (lead.clip(0, 1) if clipped else lead, own.right),
             SOFTMAX: (own.probabilities.max(axis=1), own.right),
