@@ -10,7 +10,12 @@ HALF_DONE := $(VENV)/.half-done
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 
-# DATASET=<registered name or folder of pictures>  NOTEBOOKS="01_train 02_prototypes"  PARAMS="name=value name=value"
+# DATASET=<registered name or folder of pictures>  NOTEBOOKS="01 02_prototypes"  PARAMS="name=value name=value"
+# make takes any name without a word, so that NOTEBOOK=10 would run everything: what is not known is an error.
+KNOWN := DATASET NOTEBOOKS PARAMS PYTHON MALLOC_%
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(KNOWN) MAKE% -%,$(GIVEN))
+$(if $(UNKNOWN),$(error unknown: $(UNKNOWN); known are $(filter-out %_%,$(KNOWN))))
 ARGUMENTS = $(if $(DATASET),--dataset '$(DATASET)') $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS)) \
 	$(foreach parameter,$(PARAMS),-p '$(parameter)')
 
@@ -32,7 +37,7 @@ help:  ## this list
 	@echo
 	@echo 'figures and study also take:'
 	@echo '  DATASET=<name or folder>  a registered data set, or a folder with one subfolder of pictures per class'
-	@echo '  NOTEBOOKS="01_train ..."  some of the notebooks'
+	@echo '  NOTEBOOKS="01 02 ..."     some of the notebooks, by the beginnings of their names'
 	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks (no spaces inside a value)'
 
 setup: $(READY)  ## the Python environment .venv, with the exact versions of requirements.lock

@@ -34,6 +34,9 @@ LEAST_SEEN = 0.005  # share of a picture's cells, 4 of 28 x 28, that a concept m
 LEAST_IOU = 0.05  # of a concept and a part that may name it
 BATCH = 64  # pictures whose maps are held at picture resolution at once
 FORMAT = 1  # of the file of names
+HOW = ("Write what each concept shows between the quotes after its name. The figures of concepts (02_concepts_... and "
+       "10_concepts_...) have them by number. A name may stand twice; one that stays empty is none.")
+SHOWN = 4  # sources of a concept's exemplars in that file
 
 
 def own_maps(maps, labels):
@@ -394,22 +397,31 @@ def name_by_parts(winners, parts, part_names, count):
     return _numbered([part_names[p] if b >= LEAST_IOU else "" for p, b in zip(iou.argmax(axis=1), best)], best)
 
 
-def names_template(path, exemplars, hashes):
+def names_template(path, exemplars, hashes, sources=None, names=None):
     """Write the file of names, to be filled in by a person, unless it is there and holds a name already; its path.
 
-    exemplars: of `Concepts.exemplars`. hashes: those of the pictures, as in `Split`. The file has a line per concept,
-    in their order: a name, empty at first, and its exemplars [hash of the picture, y, x], from 0 to 1. They are what
-    lets the names carry over to other seeds and grids. Raises ValueError if there is a file that cannot be read.
+    exemplars: of `Concepts.exemplars`. hashes: those of the pictures, as in `Split`. sources: what a person calls them.
+    names: one per concept, to be written whatever the file holds; by default they are empty. Below a name the file has
+    what shows to a person which concept it is, its number and the sources of its exemplars, and then these themselves,
+    [hash of the picture, y, x], from 0 to 1: what lets names carry over to other seeds and grids. Raises ValueError if
+    there is a file that cannot be read.
     """
     path = Path(path)
-    if path.exists() and any(name for name, _ in _read_names(path)):
+    if names is None and path.exists() and any(name for name, _ in _read_names(path)):
         return path
-    lines = []
+    entries = []
     for k in range(exemplars.pictures.shape[1]):
         found = exemplars.pictures[:, k] >= 0
-        points = zip(exemplars.pictures[:, k][found], exemplars.points[:, k][found].round(4).tolist())
-        lines.append(json.dumps({"name": "", "points": [[hashes[picture], *point] for picture, point in points]}))
-    text = f'{{"format": {FORMAT}, "concepts": [\n' + ",\n".join(lines) + "\n]}\n"
+        own = exemplars.pictures[:, k][found]
+        entry = {"name": names[k] if names else "", "concept": k + 1}
+        if sources is not None:
+            entry["strongest in"] = [sources[picture] for picture in dict.fromkeys(own.tolist())][:SHOWN]
+        entry["points"] = [[hashes[picture], *point]
+                           for picture, point in zip(own, exemplars.points[:, k][found].round(4).tolist())]
+        lines = (f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items())
+        entries.append("{" + ",\n  ".join(lines) + "}")
+    text = (f'{{"format": {FORMAT},\n"how": {json.dumps(HOW)},\n"concepts": [\n\n' + ",\n\n".join(entries)
+            + "\n\n]}\n")
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return path
 

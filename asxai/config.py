@@ -43,7 +43,7 @@ class Config:
 
     views: int = 2  # of each training picture in an epoch: itself and views - 1 augmented ones; all augmented for "all"
     warm_up_epochs: int = 1  # N_1, added layers only; with 2 views the paper's 2 epochs
-    joint_epochs: int = 4  # N_2; with 2 views 8 passes a cycle; the paper has 10
+    joint_epochs: int = 4  # N_2; with 2 views 8 passes a cycle; the paper has 10. Few pictures get more: Study.train
     cycles: int = 2  # at most so many rounds of the three stages; fewer when the validation loss stops falling
     batch_size: int = 32
     patches: int = 128  # random cells of the grid that a step looks at (fixed backbones only); 0 for all

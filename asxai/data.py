@@ -326,8 +326,8 @@ def _check_counts(found: Found, pictures: list[Picture]):
             if counts[class_name, split] < needed[split]:
                 where = f"{split}: " if split else ""
                 raise DataError(
-                    f"{found.place}: {where}class {class_name} has {counts[class_name, split]} different pictures. "
-                    f"Give it at least {needed[split]}, or remove the class."
+                    f"{found.place}: {where}class {class_name} has too few different pictures "
+                    f"({counts[class_name, split]}). Give it at least {needed[split]}, or remove the class."
                 )
 
 

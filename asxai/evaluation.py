@@ -99,11 +99,18 @@ def study_concepts(study, **parameters) -> Concepts:
     return concepts
 
 
+def write_names_file(study, concepts, names=None):
+    """`asxai.concepts.names_template` of a study's concepts, in the place of its data set; the file."""
+    train = study.data.train
+    exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
+    sources = ["/".join(path.parts[-2:]) for path in train.paths]
+    return names_template(names_file(study.data.name), exemplars, train.hashes, sources, names)
+
+
 def _named_by_hand(study, concepts):
     path, train = names_file(study.data.name), study.data.train
     if not path.exists():
-        exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
-        names_template(path, exemplars, train.hashes)
+        write_names_file(study, concepts)
         return concepts
     winners = concepts.winners(own_class_maps(study, train), train.labels)
     return concepts.renamed(names_from_file(path, winners, train.hashes, concepts.count))

@@ -13,10 +13,7 @@ in JupyterLab's toolbar).
 
 import dataclasses
 import io
-import json
 import re
-import tempfile
-from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib
@@ -27,10 +24,9 @@ from IPython.display import Image as Shown
 from IPython.display import Markdown, display
 from PIL import Image
 
-from . import explorer_plots, paths, rules
+from . import explorer_plots, rules
 from .common_traits import spread_over, windows_around
-from .concepts import names_template
-from .evaluation import names_file, own_class_maps
+from .evaluation import own_class_maps, write_names_file
 from .pictures import FORMATS, DataError, read_picture, to_batch
 from .trait_basis import LIMIT, moved_traits, trait_basis
 
@@ -64,15 +60,17 @@ def trait_explorer(study, concepts, start=None, components=3, **options):
             kept[concept] = trait_basis(study, concepts, *concept, components=components, **options)
         _show(trait_figure(study, kept[concept], list(weights.values())[:kept[concept].components]))
 
-    return _explorer(show, {"concept": concept, **sliders}, [[of_class, concept], list(sliders.values())])
+    return _explorer("Traits", show, {"concept": concept, **sliders}, [[of_class, concept], list(sliders.values())],
+                     back=sliders.values(), anew=concept)  # another concept has components of its own
 
 
 def trait_figure(study, basis, weights, count=4):
     """`asxai.explorer_plots.trait_view` of a `TraitBasis` at some weights `(component,)`."""
     (picture,), scores = _uint8(moved_traits(study, basis, [weights])), basis.along(weights)
     ends = basis.ends(weights, min(count, len(scores) // 2))
+    way = "the way the sliders point" if np.any(weights) else "component 1, for no slider points anywhere"
     return explorer_plots.trait_view(picture, *(basis.windows[end] for end in ends), [scores[end] for end in ends],
-                                     f"{basis.class_name}, {basis.concept}")
+                                     f"{basis.class_name}, {basis.concept}; pictures along {way}")
 
 
 def trait_sheet(study, basis, values=(-3, -1.5, 0, 1.5, 3), count=2):
@@ -120,7 +118,7 @@ def rule_explorer(scores, predicted, labels):
         display(Markdown(tiers_in_words(table)))
 
     controls = list(sliders.values())
-    return _explorer(show, sliders, [controls[:3], controls[3:]])
+    return _explorer("Rules", show, sliders, [controls[:3], controls[3:]], back=controls)
 
 
 def tiers_in_words(table):
@@ -191,8 +189,8 @@ def concept_explorer(explainer, pictures, percentile=95.0):
 
     keys = {f"concept {k}": switch for k, switch in enumerate(switches)}  # names may be anything, also "picture"
     row = widgets.HBox(switches, layout=widgets.Layout(flex_flow="row wrap"))
-    return _explorer(show, {"picture": picture, "percentile": percent, **keys},
-                     [[widgets.HBox([picture, upload, state]), percent, row]])
+    return _explorer("Explanations", show, {"picture": picture, "percentile": percent, **keys},
+                     [[widgets.HBox([picture, upload, state]), percent, row]], back=[percent, *switches])
 
 
 def looked_at(explainer, source):
@@ -271,7 +269,7 @@ def naming_widget(study, concepts, count=5):
     layout = widgets.Layout(height="96px")
     images = [widgets.Image(value=_jpeg(sheet), format="jpeg", layout=layout) for sheet in sheets]
     rows = [widgets.HBox(pair) for pair in zip(images, fields)]
-    return widgets.VBox([*rows, widgets.HBox([button, state])])
+    return Explorer("Names", [*rows, widgets.HBox([button, state])])
 
 
 def concept_strips(study, concepts, count=5, side=128):
@@ -294,23 +292,31 @@ def concept_strips(study, concepts, count=5, side=128):
 
 
 def write_names(study, concepts, names):
-    """Write names of concepts 1, 2, ... to the data set's file of names; the study's concepts under these names.
+    """Write names of concepts to the data set's file of names; the study's concepts under these names.
 
-    An empty name leaves a concept as "concept k". What the file held before is replaced. Raises ValueError for another
-    number of names than there are concepts.
+    names: one for each of concepts 1, 2, ..., or those of some by number, {1: ..., 4: ...}; the others keep theirs. An
+    empty name leaves a concept as "concept k". What the file held before is replaced. Raises ValueError for another
+    number of names than there are concepts, and for a number that none has.
     """
+    if isinstance(names, dict):
+        names = _by_number(names, concepts)
     names = [str(name).strip() for name in names]
     if len(names) != concepts.count:
         raise ValueError(f"names={names} must be {concepts.count}, one for each concept; \"\" for one without a name")
-    train = study.data.train
-    exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
-    with tempfile.TemporaryDirectory() as folder:
-        notes = json.loads(names_template(Path(folder) / "names.json", exemplars, train.hashes).read_text())
-    for entry, name, number in zip(notes["concepts"], names, range(1, concepts.count + 1)):
-        entry["name"] = "" if name == f"concept {number}" else name
-    text = f'{{"format": {notes["format"]}, "concepts": [\n' + ",\n".join(map(json.dumps, notes["concepts"])) + "\n]}\n"
-    paths.write_atomically(names_file(study.data.name), lambda path: path.write_text(text, encoding="utf-8"))
+    write_names_file(study, concepts, ["" if name == f"concept {number}" else name
+                                       for number, name in enumerate(names, 1)])
     return study.concepts()
+
+
+def _by_number(names, concepts):
+    """The names of all concepts; some of them, by number, are new. As a key, 1, "1" and "concept 1" are the same."""
+    result = list(concepts.names)
+    for key, name in names.items():
+        number = str(key).removeprefix("concept ")
+        if not (number.isdecimal() and 1 <= int(number) <= concepts.count):
+            raise ValueError(f"names: {key!r} is no number of a concept; use 1 to {concepts.count}")
+        result[int(number) - 1] = name
+    return result
 
 
 # --- What explorers share --------------------------------------------------------------------------------------------
@@ -322,9 +328,35 @@ def _slider(words, value, low, high, step):
                                layout=widgets.Layout(width="37em"))
 
 
-def _explorer(show, controls, columns):
-    """Columns of controls above what `show`, called with their values, displays."""
+class Explorer(widgets.VBox):
+    """A box of widgets that says what it is where no kernel shows it, as on a code-hosting page."""
+
+    def __init__(self, title, children):
+        super().__init__(children)
+        self.title = title
+
+    def __repr__(self):  # ipywidgets keeps 110 letters of it in the notebook
+        return f"{self.title}: controls that need a running kernel (make lab); a picture nearby shows what they do."
+
+
+def _explorer(title, show, controls, columns, back, anew=None):
+    """Columns of controls above what `show`, called with their values, displays.
+
+    back: those of the controls that a button puts back to where they start; anew: one whose change does so as well.
+    """
+    start, quiet = {control: control.value for control in back}, False
+
+    def put_back(show_last):
+        nonlocal quiet
+        moved = [control for control, value in start.items() if control.value != value]
+        for control in moved:  # one by one, and shown once
+            quiet = not (show_last and control is moved[-1])
+            control.value = start[control]
+        quiet = False
+
     def guarded(**values):
+        if quiet:
+            return
         try:
             show(**values)
         except KeyboardInterrupt:
@@ -332,9 +364,14 @@ def _explorer(show, controls, columns):
         except ValueError as error:  # what a reader can put right by another move
             print(error)
 
+    if anew:  # before what shows its change
+        anew.observe(lambda change: put_back(show_last=False), "value")
+    button = widgets.Button(description="Back to the start", tooltip="put the controls back to where they started")
+    button.on_click(lambda clicked: put_back(show_last=True))
     output = widgets.interactive_output(guarded, controls)
     output.layout.min_height = "18em"  # so that the page does not jump while a figure is replaced
-    return widgets.VBox([widgets.HBox([widgets.VBox(column) for column in columns]), output])
+    columns = [widgets.VBox(column) for column in (*columns[:-1], [*columns[-1], button])]
+    return Explorer(title, [widgets.HBox(columns), output])
 
 
 def _show(drawn):

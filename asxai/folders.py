@@ -76,7 +76,7 @@ def _class_folders(folder: Path, split: str | None, notes: list[str]) -> tuple[s
     class_folders = [entry for entry in entries(folder) if entry.is_dir()]
     if not class_folders:
         loose = sum(_is_picture(entry) for entry in entries(folder))
-        problem = f"{loose} pictures lie directly in it" if loose else "it is empty"
+        problem = f"pictures lie directly in it ({loose})" if loose else "it is empty"
         raise DataError(f"{folder}: {problem}; no class folder found. Make one folder of pictures per class.")
     pictures = []
     for class_folder in class_folders:

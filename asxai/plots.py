@@ -192,7 +192,7 @@ def prototype_sheet(study, class_name, count=6, percentile=95.0):
     """Figure 2a for one class: its strongest prototypes, from source picture to irregular mask.
 
     Rows: the patch that the vector became, in its picture; the patch alone; the activation map on that picture; the
-    irregular mask. The table lists the vectors with class, picture, cell, box in pixels and strength.
+    irregular mask. The table lists the vectors with class, picture, cell, square in pixels and strength.
     """
     c, size = study.class_names.index(class_name), study.config.size
     table = strongest(study, class_name, count)
@@ -201,11 +201,11 @@ def prototype_sheet(study, class_name, count=6, percentile=95.0):
     maps = maps[torch.arange(len(table)), torch.tensor(table["basis"].tolist())]
     fine, masks = upsample(maps, size).numpy(), semantic_masks(maps, size, percentile).numpy()
     figure, axes = plt.subplots(4, len(table), squeeze=False, figsize=(1.55 * len(table) + 1.3, 6.6))
-    boxes = [peak_box(mask, activation) for mask, activation in zip(masks, fine)]
+    boxes = [_square(peak_box(mask, activation), size) for mask, activation in zip(masks, fine)]
     for k, (top, left, bottom, right) in enumerate(boxes):
         _show(axes[0, k], pictures[k], f"vector {table['basis'].iloc[k]}\nstrength {table['strength'].iloc[k]:.2f}")
         axes[0, k].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec=OUTLINE, lw=2))
-        _show(axes[1, k], _square(pictures[k], boxes[k]))
+        _show(axes[1, k], pictures[k][top:bottom, left:right])
         _show(axes[2, k], pictures[k])
         shown = axes[2, k].imshow(fine[k], alpha=0.6, vmin=0, vmax=1)
         _masked(axes[3, k], pictures[k], masks[k])
@@ -218,13 +218,13 @@ def prototype_sheet(study, class_name, count=6, percentile=95.0):
     return figure, table
 
 
-def _square(picture, box):
-    """The smallest square of the picture around a box, moved inwards at the edges."""
+def _square(box, size):
+    """The smallest square around a box of a picture of `size` pixels a side, moved inwards at the edges."""
     top, left, bottom, right = box
     side = max(bottom - top, right - left)
-    top, left = (int(np.clip(middle - side // 2, 0, size - side)) for middle, size in
-                 (((top + bottom) // 2, picture.shape[0]), ((left + right) // 2, picture.shape[1])))
-    return picture[top:top + side, left:left + side]
+    top, left = (int(np.clip(middle - side // 2, 0, size - side)) for middle in
+                 ((top + bottom) // 2, (left + right) // 2))
+    return top, left, top + side, left + side
 
 
 def _masked(axis, picture, mask):

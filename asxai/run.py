@@ -66,14 +66,18 @@ class Places:
 
 
 def find_notebooks(names, places: Places) -> list[Path]:
-    """The numbered notebooks in order, or the named ones of them."""
+    """The numbered notebooks in order, or the named ones of them; of a name its beginning is enough ("01")."""
     known = {path.stem: path for path in sorted(places.notebooks.glob("[0-9]*.ipynb"))}
     if not known:
         raise RunError(f"no numbered notebook (01_train.ipynb, ...) in {places.notebooks}")
-    wanted = {name.removesuffix(".ipynb") for name in names or known}
-    if wanted - set(known):
-        raise RunError(f"no notebook {', '.join(sorted(wanted - set(known)))}; there are {', '.join(known)}")
-    return [path for stem, path in known.items() if stem in wanted]
+    wanted = set()
+    for name in [Path(name).name.removesuffix(".ipynb") for name in names]:
+        meant = [stem for stem in known if stem == name] or [stem for stem in known if name and stem.startswith(name)]
+        if len(meant) != 1:
+            problem = f"{name!r} may be {' or '.join(meant)}" if meant else f"no notebook {name}"
+            raise RunError(f"{problem}; there are {', '.join(known)}")
+        wanted |= set(meant)
+    return [path for stem, path in known.items() if stem in wanted or not names]
 
 
 def find_data_set(name: str, registered=None) -> str:
@@ -131,6 +135,21 @@ def plan_parameters(notebooks: list[Path], texts: dict[str, str], command: str) 
            if parameter in known}
         for name, known in defaults.items()
     }
+
+
+def check_input(data_set: str, parameters: dict):
+    """Raise RunError for pictures or parameters that cannot be used: a kernel would take half a minute to say so."""
+    from asxai.config import Config
+    from asxai.data import load_data_set
+    from asxai.pictures import DataError
+
+    known = Config.__dataclass_fields__
+    try:
+        Config.of(data_set, **{name: value for name, value in parameters.items() if name in known})
+        if data_set not in MENAGERIE:  # what is drawn is drawn where it is used
+            load_data_set(data_set)
+    except (DataError, ValueError, TypeError) as error:
+        raise RunError(str(error)) from error
 
 
 def convert(parameter: str, text: str, default):
@@ -279,7 +298,9 @@ def describe_failure(error: Exception, failed: Path) -> str:
         started = [number for number, cell in enumerate(ours, 1)
                    if cell["metadata"].get("papermill", {}).get("start_time")]
         where = f"in cell {started[-1]} of {len(ours)}" if started else where
-    if hasattr(error, "traceback"):  # papermill's own error carries the kernel's traceback, with its colours
+    if getattr(error, "ename", "") == "DataError":  # says itself what is wrong, and what to do
+        lines = error.evalue.splitlines()
+    elif hasattr(error, "traceback"):  # papermill's own error carries the kernel's traceback, with its colours
         plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(error.traceback))
         lines = [line for line in plain.splitlines() if line.strip()][-8:]
     else:
@@ -402,6 +423,17 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
     own = STUDY_DATA_SETS if command == "study" else DATA_SETS
     pairs = [(notebook, data_set) for notebook in notebooks
              for data_set in data_sets or own.get(notebook.stem, MENAGERIE[:1])]
+
+    def stale(notebook, data_set):
+        """What the notebook is made from, and why it has to be executed."""
+        given = parameters[notebook.stem] | {"data_set": data_set}
+        prints = fingerprint(notebook, data_set, given, places)
+        return prints, why_run(notebook.stem, data_set, prints, places)
+
+    for data_set in data_sets or ([pairs[0][1]] if texts else []):
+        notebook = next((notebook for notebook, own in pairs if own == data_set and stale(notebook, own)[1]), None)
+        if notebook:
+            check_input(data_set, parameters[notebook.stem])
     failed, executed = {}, 0
     with alone(places):
         for notebook, data_set in pairs:
@@ -409,8 +441,8 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
             if data_set in failed:
                 report(places, f"left out  {title}: {failed[data_set]} failed")
                 continue
-            prints = fingerprint(notebook, data_set, parameters[name] | {"data_set": data_set}, places)
-            if not (reason := why_run(name, data_set, prints, places)):
+            prints, reason = stale(notebook, data_set)
+            if not reason:
                 continue
             places.stamp(name, data_set).unlink(missing_ok=True)
             report(places, f"running   {title}: {reason}")

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from PIL import Image
-from torchvision import datasets as published
 
 from . import paths
 from .folders import Found, Picture, entries, scan_plain
@@ -218,6 +217,8 @@ def _write_record(folder: Path, record: dict):
 
 
 def _find_oxford_pets(root: Path, breeds: bool) -> Found:
+    from torchvision import datasets as published  # takes seconds, and folders do without
+
     train, test = (
         _through_torchvision(
             published.OxfordIIITPet, root, split, "oxford-iiit-pet", "https://www.robots.ox.ac.uk/~vgg/data/pets/",
@@ -237,6 +238,8 @@ def _find_oxford_pets(root: Path, breeds: bool) -> Found:
 
 
 def _find_flowers(root: Path) -> Found:
+    from torchvision import datasets as published
+
     sources = {
         ours: _through_torchvision(
             published.Flowers102, root, theirs, "flowers-102", "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",

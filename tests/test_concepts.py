@@ -361,13 +361,14 @@ def written(path, entries):
     return path
 
 
-def test_the_file_of_names_is_a_line_per_concept_and_names_carry_over(data, found, tmp_path):
+def test_the_file_of_names_shows_which_concept_is_which_and_names_carry_over(data, found, tmp_path):
     own, labels, features, _ = data
     hashes = [f"hash{i}" for i in range(36)]
     path = names_template(tmp_path / "new" / "names.json", found.exemplars(own, labels, 2), hashes)
     notes = json.loads(path.read_text())
     assert notes["format"] == 1 and [c["name"] for c in notes["concepts"]] == [""] * 5
-    assert len(path.read_text().splitlines()) == 7
+    assert [c["concept"] for c in notes["concepts"]] == [1, 2, 3, 4, 5]
+    assert path.read_text().count('{"name": "",\n') == 5  # a line to itself
     classes = [len({int(h[4:]) // 12 for h, _, _ in c["points"]}) for c in notes["concepts"]]
     assert classes == [(found.members == k).any(axis=1).sum() for k in range(1, 6)]
     assert names_from_file(path, found.winners(own, labels), hashes, 5) == found.names  # nothing is filled in
@@ -383,6 +384,20 @@ def test_the_file_of_names_is_a_line_per_concept_and_names_carry_over(data, foun
     names = names_from_file(path, other.winners(shuffled, labels[order], 40), [hashes[i] for i in order], 5)
     for k, name in enumerate(names, start=1):
         assert set(LAYOUT[other.members[:, ::-1] == k]) == set(LAYOUT[found.members == "pqrst".index(name) + 1])
+
+
+def test_the_file_of_names_has_what_a_person_calls_the_pictures(data, found, tmp_path):
+    own, labels, _, _ = data
+    best = found.exemplars(own, labels, 2)
+    hashes, sources = [f"hash{i}" for i in range(36)], [f"class {i // 12}/é{i}.jpg" for i in range(36)]
+    path = names_template(tmp_path / "names.json", best, hashes, sources)
+    for entry in json.loads(path.read_text(encoding="utf-8"))["concepts"]:
+        seen = list(dict.fromkeys(sources[int(h[4:])] for h, _, _ in entry["points"]))
+        assert entry["strongest in"] == seen[:4] != []
+    assert "é" in path.read_text(encoding="utf-8")  # as it is written, not as \\u00e9
+    names_template(path, best, hashes, sources, [*"abcd", ""])
+    names_template(path, best, hashes, sources, [*"vwxy", ""])  # asked for, they replace what the file held
+    assert names_from_file(path, found.winners(own, labels), hashes, 5) == (*"vwxy", "concept 5")
 
 
 def test_an_unfilled_file_is_written_anew(data, found, tmp_path):

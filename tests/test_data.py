@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import datasets
 
 from asxai import augmentation, data, folders, sources
 from asxai.augmentation import Augmentation, augment
@@ -251,12 +252,12 @@ def split_twice(root):
 
 BAD_FOLDERS = {
     "empty": (lambda root: root.mkdir(), "", "it is empty", "Make one folder of pictures per class"),
-    "pictures without class": (lambda root: fill(root, 3), "", "3 pictures lie directly", "Make one folder"),
+    "pictures without class": (lambda root: fill(root, 3), "", "pictures lie directly in it (3)", "Make one folder"),
     "one class": (lambda root: plain(root, (10,)), "", "only one class, class0", "Add a folder"),
     "empty class": (no_pictures_in_a_class, "empty", "holds no picture", "delete the folder"),
     "two pictures": (lambda root: plain(root, (10, 2)), "", "class class1 has 2", "at least 3"),
     "two and a copy": (too_few_after_removing_copies, "", "class class1 has 2", "at least 3"),
-    "one to train on": (lambda root: with_splits(root, count=1), "", "train: class class0 has 1", "at least 2"),
+    "one to train on": (lambda root: with_splits(root, count=1), "", "train: class class0 has too few different pictures (1)", "at least 2"),
     "not in test": (class_missing_in("test"), "test/class1", "no such folder", "the same class folders"),
     "not in train": (class_missing_in("train"), "train/class1", "no such folder", "the same class folders"),
     "no test": (lambda root: with_splits(root, ("train", "val")), "", "no test folder", "Give it one train"),
@@ -769,15 +770,15 @@ def test_flowers(tmp_path, monkeypatch):
     savemat(folder / "imagelabels.mat", {"labels": np.arange(18) % 2 + 1})
     ids = {"trnid": np.arange(1, 7), "valid": np.arange(7, 13), "tstid": np.arange(13, 19)}
     savemat(folder / "setid.mat", ids)
-    monkeypatch.setattr(sources.published.Flowers102, "_check_integrity", lambda self: True)
-    monkeypatch.setattr(sources.published.Flowers102, "classes", ["first kind", "second kind"], raising=False)
+    monkeypatch.setattr(datasets.Flowers102, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(datasets.Flowers102, "classes", ["first kind", "second kind"], raising=False)
     flowers = load_data_set("flowers-102", root=tmp_path)
     assert flowers.class_names == ("first kind", "second kind")
     assert {name: len(split) for name, split in flowers.splits.items()} == {"train": 6, "validation": 6, "test": 6}
     assert names(flowers.validation) == {f"image_{number:05d}.jpg" for number in range(7, 13)}
     for path, label in zip(flowers.test.paths, flowers.test.labels):
         assert label == (int(path.stem[-5:]) - 1) % 2
-    monkeypatch.delattr(sources.published.Flowers102, "classes")
+    monkeypatch.delattr(datasets.Flowers102, "classes")
     assert load_data_set("flowers-102", root=tmp_path).class_names == ("class 001", "class 002")
 
 
@@ -792,8 +793,8 @@ def test_without_network_the_error_says_what_to_fetch(tmp_path, monkeypatch, nam
     def unreachable(self):
         raise urllib.error.URLError("no network")
 
-    method = "_download" if hasattr(getattr(sources.published, source), "_download") else "download"
-    monkeypatch.setattr(getattr(sources.published, source), method, unreachable)
+    method = "_download" if hasattr(getattr(datasets, source), "_download") else "download"
+    monkeypatch.setattr(getattr(datasets, source), method, unreachable)
     with pytest.raises(DataError) as caught:
         load_data_set(name, root=tmp_path)
     for part in (str(tmp_path / folder), "no network", "https://www.robots.ox.ac.uk", file, "fetch"):

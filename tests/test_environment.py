@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -76,6 +78,17 @@ def test_every_locked_version_installs_on_the_oldest_python():
     demands = {item.metadata["Name"]: item.metadata["Requires-Python"] for item in metadata.distributions()}
     assert [name for name, demand in demands.items()
             if demand and same_name(name) in pins(LOCK) and oldest not in SpecifierSet(demand)] == []
+
+
+def test_make_takes_the_variables_that_it_knows_and_no_others():
+    """A slip such as NOTEBOOK=10 would else go by without a word, and run everything."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    dry = lambda *given: subprocess.run(["make", "--dry-run", "figures", *given], cwd=ROOT, env=own,
+                                        capture_output=True, text=True)
+    known = dry("NOTEBOOKS=10 02", "DATASET=a b", "PYTHON=python3")
+    assert known.returncode == 0 and "figures --dataset 'a b' --notebooks 10 02" in known.stdout
+    slip = dry("NOTEBOOK=10", "DATASET=a")
+    assert slip.returncode == 2 and "unknown: NOTEBOOK; known are DATASET NOTEBOOKS PARAMS PYTHON" in slip.stderr
 
 
 def test_every_line_of_the_conda_file_has_a_reason():

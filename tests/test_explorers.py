@@ -225,8 +225,32 @@ def test_trait_explorer_follows_its_sliders(study, concepts, basis, shown, monke
     own["class"].value = study.class_names[1]
     assert [name for name, _ in own["concept"].options] == ["concept 1", "concept 3"]
     assert made[1:] == [(study.class_names[1], "concept 1")] and len(shown) == 3, "one change, one figure"
+    assert own["component 2"].value == 0, "which is another component now"
     own["class"].value = study.class_names[0]
     assert len(made) == 2, "what was made is kept"
+
+
+def test_sliders_go_back_to_the_start_in_one_move(study, concepts, shown):
+    explorer = explorers.trait_explorer(study, concepts, **FAST)
+    own = controls(explorer)
+    own["component 1"].value, own["component 2"].value = 1.0, -2.0
+    assert len(shown) == 3
+    own["Back to the start"].click()
+    assert len(shown) == 4 and [own[f"component {k}"].value for k in (1, 2)] == [0, 0]
+    first, last = (shown[i].axes[0].images[0].get_array() for i in (0, 3))
+    np.testing.assert_array_equal(first, last)
+    assert "component 1" in shown[3].get_suptitle() and "component 1" not in shown[2].get_suptitle()
+    own["Back to the start"].click()
+    assert len(shown) == 4, "they are there already"
+    own["component 1"].value = 0.5
+    assert len(shown) == 5, "and it goes on from there"
+
+
+def test_without_a_kernel_an_explorer_says_what_it_is(study, concepts, scored, shown):
+    for explorer, title in ((explorers.trait_explorer(study, concepts, **FAST), "Traits"),
+                            (explorers.rule_explorer(*scored), "Rules")):
+        plain = explorer._repr_mimebundle_()["text/plain"]
+        assert plain.startswith(f"{title}: controls that need a running kernel") and not plain.endswith("…")
 
 
 def test_what_takes_long_can_be_stopped(study, concepts, shown, monkeypatch, capsys):
@@ -297,6 +321,22 @@ def test_rule_explorer_says_what_cannot_be(scored, shown, capsys):
                                      in capsys.readouterr().out)
     controls(explorer)[words["unsure"]].value = 0.1
     assert len(shown) == before + 2  # it goes on from there
+
+
+def test_thresholds_go_back_to_the_paper_s(scored, shown, capsys):
+    explorer = explorers.rule_explorer(*scored)
+    own = controls(explorer)
+    for name in ("unsure", "probably", "sure"):  # on the way back no pair of them may be one that cannot be
+        own[explorers.THRESHOLDS[name]].value = 0.0
+    own[explorers.THRESHOLDS["majority"]].value = 1.0
+    capsys.readouterr()
+    before = len(shown)
+    own["Back to the start"].click()
+    words = [text for text in shown if hasattr(text, "data")]
+    assert len(shown) == before + 2 and words[-1].data == words[0].data
+    assert "must not be" not in capsys.readouterr().out
+    assert {name: own[label].value for name, label in explorers.THRESHOLDS.items()} == {
+        name: getattr(rules.RULES, name) for name in explorers.THRESHOLDS}
 
 
 def test_rule_sheet_leaves_out_what_cannot_be(scored):
@@ -444,6 +484,18 @@ def test_names_are_written_and_carry_over(study, names):
     assert len(json.loads(names.read_text())["concepts"]) == concepts.count
     with pytest.raises(ValueError, match=r"names=\['one'\] must be \d, one for each concept"):
         explorers.write_names(study, concepts, ["one"][:1] if concepts.count > 1 else [])
+
+
+def test_names_by_number_leave_the_others_as_they_are(study, names):
+    concepts = study.concepts()
+    assert concepts.count >= 2
+    named = explorers.write_names(study, concepts, {"1": "stripe", 2: "dot"})  # a notebook's parameters have texts
+    assert named.names[:2] == ("stripe", "dot") and named.names[2:] == concepts.names[2:]
+    assert explorers.write_names(study, named, {"concept 2": "ring"}).names[:2] == ("stripe", "ring")
+    for odd in ("0", concepts.count + 1, "dot", "concept x"):
+        with pytest.raises(ValueError, match=f"names: {odd!r} is no number of a concept; use 1 to {concepts.count}"):
+            explorers.write_names(study, concepts, {odd: "x"})
+    assert study.concepts().names[:2] == ("stripe", "ring")
 
 
 def test_naming_widget_writes_what_is_in_its_fields(study, names):

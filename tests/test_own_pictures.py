@@ -97,8 +97,8 @@ def test_learning_curve_of_too_few_pictures_is_empty(many):
 
 def test_mistakes_are_noticed_and_say_where(many):
     table = common_mistakes(many).set_index("mistake")["message"]
-    said = {"no class folder": "1 pictures lie directly in it", "one class": "only one class",
-            "two pictures": "has 2 different pictures. Give it at least 3", "empty file": "the file is empty",
+    said = {"no class folder": "pictures lie directly in it (1)", "one class": "only one class",
+            "two pictures": "has too few different pictures (2). Give it at least 3", "empty file": "the file is empty",
             "tiny picture": "12 x 12 pixels are too few", "in both": "the same file is in the classes"}
     assert set(table.index) == set(said)
     for mistake, words in said.items():

@@ -13,6 +13,7 @@ from queue import Empty
 import papermill
 import pytest
 from jupyter_client.channels import AsyncZMQSocketChannel
+from PIL import Image
 
 from asxai import paths, progress, run
 
@@ -75,6 +76,8 @@ def figure(places, name, data_set=PETS):
     (dict(texts={"data_set": WILD}), "given with --dataset"),
     (dict(data_sets=["menagerie-pest"]), "'menagerie-pest' is neither a folder nor one of extra, menagerie-flowers"),
     (dict(names=["01_frist"]), "no notebook 01_frist; there are 01_first, 02_second"),
+    (dict(names=["0"]), "'0' may be 01_first or 02_second"),
+    (dict(names=[""]), "no notebook ; there are"),
 ])
 def test_a_mistake_is_named_before_anything_runs(places, given, message):
     with pytest.raises(run.RunError, match=message.replace("[", r"\[")):
@@ -179,16 +182,49 @@ def test_a_reply_that_did_not_announce_itself_is_found(monkeypatch):
     assert AsyncZMQSocketChannel.get_msg is get_msg and sum(waits) < 0.02
 
 
+def draw(folder, *names):
+    """A folder of pictures, each of another colour."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (10 * number, len(name), 0)).save(folder / name)
+    return folder
+
+
 def test_a_folder_of_pictures_is_a_data_set(places, capsys, tmp_path):
-    folder = tmp_path / "pictures"
-    (folder / "cat").mkdir(parents=True)
-    (folder / "cat" / "1.jpg").write_text("a cat")
+    folder = draw(tmp_path / "pictures", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
     given = dict(data_sets=[str(folder)], names=["01_first"])
     assert executed(places, capsys, **given) == ["01_first on pictures"]
     assert executed(places, capsys, **given) == []
-    (folder / "cat" / "2.jpg").write_text("another cat")
+    draw(folder, "cat/another.png")
     assert executed(places, capsys, **given) == ["01_first on pictures"]
     assert figure(places, "01_first", "pictures").startswith("short")
+
+
+def test_pictures_that_cannot_be_used_are_named_before_a_kernel_starts(places, tmp_path):
+    folder = draw(tmp_path / "pictures", "cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png")
+    with pytest.raises(run.RunError, match="class dog has too few different pictures .1.. Give it at least 3"):
+        run.make_figures("figures", data_sets=[PETS, str(folder)], places=places)
+    assert not places.runs.exists()
+
+
+def test_a_value_that_no_study_takes_is_named_before_a_kernel_starts(places):
+    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\nbackbone = "resnet18"')
+    with pytest.raises(run.RunError, match="backbone='resnet' is unknown; choose one of"):
+        run.make_figures("figures", texts={"backbone": "resnet"}, places=places)
+    assert not places.runs.exists()
+
+
+def test_the_beginning_of_a_name_is_enough(places, capsys):
+    assert executed(places, capsys, names=["02"]) == [f"02_second on {PETS}"]
+    assert executed(places, capsys, names=["notebooks/01_first.ipynb"]) == [f"01_first on {PETS}"]
+
+
+def test_an_error_that_speaks_for_itself_comes_without_a_traceback(places, capsys):
+    write_notebook(places.notebooks, "01_first", "from asxai.pictures import DataError",
+                   "raise DataError('a.jpg: damaged. Delete it.')")
+    assert run.make_figures("figures", names=["01"], places=places) == 1
+    failed = capsys.readouterr().out.split("FAILED")[1]
+    assert "a.jpg: damaged. Delete it." in failed and "Traceback" not in failed and "raise" not in failed
 
 
 def test_the_quick_path_imports_nothing_heavy():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -88,6 +89,20 @@ def test_distinct_patches_counts_vectors_that_share_none(study):
     table = study.prototypes.copy()
     table.loc[1, ["picture", "row", "column"]] = table.loc[0, ["picture", "row", "column"]]
     assert dataclasses.replace(study, prototypes=table).distinct_patches() <= 0.5
+
+
+def test_few_pictures_get_enough_steps(pictures, tmp_path):
+    """Joint training is counted in steps of Adam, of which ten pictures give few an epoch."""
+    parameters = {name: value for name, value in QUICK.items() if name != "joint_epochs"}
+    study = asxai.Study.train(pictures, folder=tmp_path / "few", **parameters)
+    batches = math.ceil(2 * len(study.data.train) / 8)
+    epochs = (study.log["stage"] == "joint").sum()
+    assert epochs * batches >= asxai.study.LEAST_STEPS > (epochs - 1) * batches and epochs == study.config.joint_epochs
+    assert study.metrics["within_class_cosine_before"] < 0.1
+    again = asxai.Study.train(pictures, folder=tmp_path / "few", **parameters)
+    assert again.config == study.config
+    enough = dataclasses.replace(study.config, joint_epochs=4)
+    assert asxai.study._with_enough_steps(enough, 480) == enough, "many pictures change nothing"
 
 
 def test_same_call_again_only_loads(study, pictures, monkeypatch):
