@@ -13,6 +13,7 @@ the concepts are, how much the picture's patches look like the prototypes, and w
 import base64
 import io
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +52,7 @@ class Explanation:
     masks: np.ndarray  # bool (concept, height, width), of the predicted class; empty where a concept is not seen
     similarity: np.ndarray  # global structural similarity, (class,)
     exemplars: np.ndarray  # uint8 (exemplar, height, width, 3): the most similar training pictures of that class
-    exemplar_sources: tuple  # their file names
+    exemplar_sources: tuple  # their files, as "class/file"
 
     @property
     def tier(self):
@@ -90,7 +91,8 @@ class Explanation:
         """Plain numbers and texts, for JSON; None stands for a concept that a class lacks. Without the pictures.
 
         `other` is the class that competes with the predicted one, `settled` that which global similarity settles on;
-        `words` has an entry per concept of the predicted class: see `asxai.rules`.
+        `words` has an entry per concept of the predicted class: see `asxai.rules`. `mask_files` is what `save` calls
+        the masks, None for that of a concept that is not seen.
         """
         plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
         return {"predicted": self.predicted, "probability": float(self.probability), "tier": self.tier,
@@ -101,7 +103,14 @@ class Explanation:
                 "pcs": [plain(row) for row in self.scores],
                 "concept_probabilities": [plain(row) for row in self.concept_probabilities],
                 "similarity": plain(self.similarity),
-                "mask_pixels": [int(mask.sum()) for mask in self.masks], "exemplars": list(self.exemplar_sources)}
+                "mask_pixels": [int(mask.sum()) for mask in self.masks], "mask_files": self._mask_files(),
+                "exemplars": list(self.exemplar_sources)}
+
+    def _mask_files(self):
+        """What `save` calls the masks, by the number of their concept; None for one that is not seen."""
+        tidy = [re.sub(r"[^\w-]+", "-", name) for name in self.names]  # a name is no path
+        return [f"mask_{k}_{name}.png" if mask.any() else None
+                for k, (name, mask) in enumerate(zip(tidy, self.masks), 1)]
 
     def save(self, folder):
         """Write `explanation.json`, `panel.png`, `picture.png` and a mask per concept that is seen; the folder."""
@@ -111,10 +120,9 @@ class Explanation:
         paths.write_atomically(folder / "picture.png", png(self.picture))
         paths.write_atomically(folder / "panel.png", lambda path: self.figure().savefig(
             path, format="png", dpi=90, bbox_inches="tight", metadata={"Software": None}))
-        for name, mask in zip(self.names, self.masks):
-            if mask.any():
-                slug = paths.slug(name.replace("/", " "))  # a name is no path
-                paths.write_atomically(folder / f"mask_{slug}.png", png(mask.astype(np.uint8) * 255))
+        for file, mask in zip(self._mask_files(), self.masks):
+            if file:
+                paths.write_atomically(folder / file, png(mask.astype(np.uint8) * 255))
         paths.write_atomically(folder / "explanation.json", lambda path: path.write_text(text, encoding="utf-8"))
         return folder
 
@@ -231,7 +239,7 @@ class Explainer:
             result.append(Explanation(channels_last[i], tuple(study.class_names), names, study.class_names[label],
                                       float(softmax[i, label]), softmax[i], judgement, scores[i], probable[i], masks[i],
                                       seen.similarity[i], seen.exemplars[i],
-                                      tuple(path.name for path in seen.sources[i])))
+                                      tuple("/".join(path.parts[-2:]) for path in seen.sources[i])))
         return result
 
     def _nearest(self, similarity, labels):

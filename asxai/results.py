@@ -29,6 +29,19 @@ def read_table(data_set, name):
     return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
 
+def shown(table, otherwise):
+    """The table as a notebook shows it, rounded and with a dash where there is no value; an empty one as a sentence.
+
+    otherwise: that sentence, in Markdown.
+    """
+    if table.empty:
+        from IPython.display import Markdown
+
+        return Markdown(otherwise)
+    rounded = table.round(3)
+    return rounded.astype(object).where(rounded.notna(), "–")
+
+
 def save_seeds(table, data_set, name):
     """Save rows of some seeds; rows of other seeds stay as an earlier run left them. All rows, those of `table` first.
 

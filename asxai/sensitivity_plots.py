@@ -304,6 +304,7 @@ def causal_scatter(table, title):
         axis.set_ylabel("drop of the logit" if i % across == 0 else "", fontsize=9)
         axis.tick_params(labelsize=9)
         axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter(lambda value, place: f"{value:.6g}")  # no power of ten between two panels
         axis.grid(alpha=0.3)
         axis.margins(0.16, 0.16)
     handles = [Line2D([], [], ls="", marker=styles[name][1], color=styles[name][0], ms=7, label=textwrap.fill(name, 40))

@@ -14,7 +14,6 @@ from PIL import Image
 
 import asxai
 from asxai import explain as explain_module
-from asxai import paths
 from asxai.explain import EXEMPLARS, SEEN, Explainer, Explanation
 from asxai.pictures import DataError, to_batch
 from asxai.rules import RULES, TIERS, Rules, judge, tiers
@@ -144,7 +143,8 @@ def test_exemplars_are_the_nearest_training_pictures_of_the_predicted_class(stud
         distances = sorted((float(((known[i] - similarity) ** 2).sum()), i) for i in range(len(train))
                            if study.class_names[train.labels[i]] == own.predicted)
         nearest = [i for _, i in distances[:EXEMPLARS]]
-        assert own.exemplar_sources == tuple(train.paths[i].name for i in nearest) and len(nearest) == 4
+        assert own.exemplar_sources == tuple(f"{own.predicted}/{train.paths[i].name}" for i in nearest)
+        assert len(nearest) == 4
         np.testing.assert_array_equal(own.exemplars, study.pictures([train.paths[i] for i in nearest]))
 
 
@@ -161,7 +161,7 @@ def test_a_class_of_few_training_pictures_has_few_exemplars(study, concepts):
 def test_a_training_picture_is_its_own_nearest(study, explainer):
     for own, path in zip(explainer.explain(list(study.data.train.paths[:3])), study.data.train.paths):
         if own.predicted == path.parent.name:
-            assert own.exemplar_sources[0] == path.name
+            assert own.exemplar_sources[0] == f"{path.parent.name}/{path.name}"
             np.testing.assert_array_equal(own.exemplars[0], own.picture)
 
 
@@ -306,7 +306,7 @@ def test_to_dict_has_all_numbers_and_texts(study, concepts, found):
         values = json.loads(json.dumps(own.to_dict(), allow_nan=False))
         assert values.keys() == {
             "predicted", "probability", "tier", "sentence", "other", "settled", "words", "classes", "concepts",
-            "class_probabilities", "pcs", "concept_probabilities", "similarity", "mask_pixels", "exemplars"}
+            "class_probabilities", "pcs", "concept_probabilities", "similarity", "mask_pixels", "mask_files", "exemplars"}
         for key in ("predicted", "probability", "tier", "sentence"):
             assert values[key] == getattr(own, key)
         assert values["classes"] == list(study.class_names) and values["concepts"] == list(concepts.names)
@@ -326,14 +326,16 @@ def test_save_writes_what_it_says(found, tmp_path):
     own = next(one for one in found if one.masks.any(axis=(1, 2)).sum() >= 2)
     folder = own.save(str(tmp_path / "some" / "folder"))
     assert folder == tmp_path / "some" / "folder"
-    seen = [name for name, mask in zip(own.names, own.masks) if mask.any()]
+    seen = {f"mask_{k}_{name}.png": mask for k, (name, mask) in enumerate(zip(own.names, own.masks), 1) if mask.any()}
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["explanation.json", "panel.png", "picture.png", *(f"mask_{name}.png" for name in seen)])
-    assert json.loads((folder / "explanation.json").read_text()) == json.loads(json.dumps(own.to_dict()))
+        ["explanation.json", "panel.png", "picture.png", *seen])
+    values = json.loads((folder / "explanation.json").read_text())
+    assert values == json.loads(json.dumps(own.to_dict()))
+    assert [file for file in values["mask_files"] if file] == list(seen)
+    assert [file is not None for file in values["mask_files"]] == [pixels > 0 for pixels in values["mask_pixels"]]
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "picture.png")), own.picture)
-    for name in seen:
-        mask = np.asarray(Image.open(folder / f"mask_{name}.png"))
-        np.testing.assert_array_equal(mask, own.masks[own.names.index(name)] * 255)
+    for file, mask in seen.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / file)), mask * 255)
     assert min(Image.open(folder / "panel.png").size) > 100
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     own.save(folder)
@@ -363,7 +365,7 @@ def test_names_of_concepts_are_no_paths(study, concepts, tmp_path):
     own = next(one for one in Explainer(study, renamed).explain(list(study.data.test.paths))
                if one.masks[:2].any(axis=(1, 2)).all())
     files = sorted(path.name for path in own.save(tmp_path).glob("mask_*"))
-    assert f"mask_{paths.slug('ear inside')}.png" in files and "mask_inside.png" in files
+    assert files[:2] == ["mask_1_ear-inside.png", "mask_2_inside.png"]
     assert len(files) == own.masks.any(axis=(1, 2)).sum()
 
 
@@ -399,7 +401,7 @@ def test_three_classes_without_part_masks(tmp_path, monkeypatch):
     for own, label in zip(found, study.predict(list(study.data.test.paths)).labels):
         assert own.predicted == study.class_names[label] and own.scores.shape == (3, len(own.names))
         assert own.similarity.shape == (3,) and own.class_probabilities.sum() == pytest.approx(1)
-        assert all(source in {path.name for path in study.data.train.paths} for source in own.exemplar_sources)
+        assert set(own.exemplar_sources) <= {f"{path.parent.name}/{path.name}" for path in study.data.train.paths}
         assert own.sentence.endswith(".") and own.tier in TIERS
         own.save(tmp_path / "out")
     kept, softmax = study._explainer.split_pcs(study.data.test)

@@ -23,6 +23,13 @@ def test_a_claim_is_mean_spread_and_verdict():
     assert results.claim("x", 0.5, holds=np.bool_(True))["holds"] == "yes"
 
 
+def test_a_table_that_is_empty_is_a_sentence():
+    assert results.shown(pd.DataFrame(), "*not yet*").data == "*not yet*"
+    assert results.shown(pd.DataFrame(columns=["x"]), "none").data == "none"
+    table = results.shown(pd.DataFrame({"x": [0.12345, np.nan], "name": ["a", None]}), "none")
+    assert table.values.tolist() == [[0.123, "a"], ["–", "–"]]
+
+
 def test_claims_of_one_notebook_leave_those_of_others_alone(figures):
     results.record_claims("d", "02_b", [results.claim("second", 2)])
     results.record_claims("d", "01_a", [results.claim("first", 1), results.claim("gone", 5)])
