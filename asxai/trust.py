@@ -359,8 +359,9 @@ def claims(tiers_of, softmax, confidence, others=None):
         return results.claim(name, values, paper, None if holds is None else holds(np.mean(values)))
 
     clean = tiers_of[tiers_of["set"] == CLEAN].set_index("tier")
-    rows = [claim("sure_accuracy", clean.loc[TIERS[0], "accuracy"], "", lambda value: value >= SURE_TARGET),
-            claim("sure_coverage", clean.loc[TIERS[0], "share"], "", lambda value: value >= COVERAGE_TARGET)]
+    rows = [claim("sure_coverage", clean.loc[TIERS[0], "share"], "", lambda value: value >= COVERAGE_TARGET)]
+    if clean.loc[TIERS[0], "pictures"]:  # else nothing was said for sure, neither rightly nor wrongly
+        rows.insert(0, claim("sure_accuracy", clean.loc[TIERS[0], "accuracy"], "", lambda value: value >= SURE_TARGET))
     if clean.loc[TIERS[1], "pictures"]:
         rows.append(claim("probably_accuracy", clean.loc[TIERS[1], "accuracy"]))
     confusing = tiers_of[(tiers_of["set"] == CONFUSING) & (tiers_of["tier"] == TIERS[-1])]
