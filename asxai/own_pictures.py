@@ -128,9 +128,11 @@ def common_mistakes(folder):
 
     folder: one that can be used; copies of some of its pictures make those that cannot.
     """
-    classes = sorted(entry for entry in Path(folder).iterdir() if entry.is_dir())[:2]
-    own = [sorted(entry.iterdir())[:3] for entry in classes]
-    first, second = (entry.name for entry in classes)
+    data = load_data_set(folder)  # and not the folder's own layout, which may have splits
+    every = [path for split in data.splits.values() for path in split.paths]
+    labels = np.concatenate([split.labels for split in data.splits.values()])
+    own = [sorted(every[i] for i in np.flatnonzero(labels == label))[:3] for label in (0, 1)]
+    first, second = data.class_names[:2]
 
     def no_class_folder(place):
         shutil.copy(own[0][0], place)

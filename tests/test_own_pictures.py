@@ -1,5 +1,7 @@
 """Few pictures of one's own: the small folder, what is said about its size, and mistakes with folders."""
 
+import shutil
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -93,6 +95,15 @@ def test_three_pictures_of_two_classes_are_enough_to_train(many, curve):
 def test_learning_curve_of_too_few_pictures_is_empty(many):
     empty = learning_curve(many, [100])
     assert empty.empty and "accuracy" in empty
+
+
+def test_mistakes_are_shown_for_a_folder_with_splits_too(many, tmp_path):
+    shutil.copytree(many, tmp_path / "split" / "train")
+    for own in (tmp_path / "split" / "train").iterdir():
+        (tmp_path / "split" / "test" / own.name).mkdir(parents=True)
+        file = min(own.iterdir())
+        file.rename(tmp_path / "split" / "test" / own.name / file.name)
+    assert len(common_mistakes(tmp_path / "split")) == 6
 
 
 def test_mistakes_are_noticed_and_say_where(many):
