@@ -22,6 +22,7 @@ from . import agreement, paths
 from .concepts import Concepts, find_concepts, name_by_parts, names_from_file, names_template
 from .discovery import Objectness
 from .features import BATCH, code_hash, seeded
+from .folders import tail
 from .masks import upsample
 from .measures import within_class_cosine
 from .pictures import to_batch
@@ -103,7 +104,7 @@ def write_names_file(study, concepts, names=None):
     """`asxai.concepts.names_template` of a study's concepts, in the place of its data set; the file."""
     train = study.data.train
     exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
-    sources = ["/".join(path.parts[-2:]) for path in train.paths]
+    sources = [tail(path, 2) for path in train.paths]
     return names_template(names_file(study.data.name), exemplars, train.hashes, sources, names)
 
 

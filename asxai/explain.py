@@ -27,6 +27,7 @@ from PIL import Image
 from . import paths
 from .explanation_plots import explanation_panel
 from .features import BATCH
+from .folders import tail
 from .pictures import to_batch
 from .rules import RULES, Judgement, judge
 from .scores import concept_activation, study_scores
@@ -113,17 +114,26 @@ class Explanation:
                 for k, (name, mask) in enumerate(zip(tidy, self.masks), 1)]
 
     def save(self, folder):
-        """Write `explanation.json`, `panel.png`, `picture.png` and a mask per concept that is seen; the folder."""
-        folder = Path(folder)
+        """Write `explanation.json`, `panel.png`, `picture.png` and a mask per concept that is seen; the folder.
+
+        Masks of an explanation that was saved in the same folder before are removed.
+        """
+        folder, ours = Path(folder), self._mask_files()
+        try:
+            before = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))["mask_files"]
+        except (OSError, ValueError, KeyError, TypeError):  # nothing of ours is there
+            before = []
         text = json.dumps(self.to_dict(), indent=1)
         png = lambda array: lambda path: Image.fromarray(array).save(path, format="PNG")
         paths.write_atomically(folder / "picture.png", png(self.picture))
         paths.write_atomically(folder / "panel.png", lambda path: self.figure().savefig(
             path, format="png", dpi=90, bbox_inches="tight", metadata={"Software": None}))
-        for file, mask in zip(self._mask_files(), self.masks):
+        for file, mask in zip(ours, self.masks):
             if file:
                 paths.write_atomically(folder / file, png(mask.astype(np.uint8) * 255))
         paths.write_atomically(folder / "explanation.json", lambda path: path.write_text(text, encoding="utf-8"))
+        for file in {Path(file).name for file in before if file} - set(ours):
+            (folder / file).unlink(missing_ok=True)
         return folder
 
 
@@ -239,7 +249,7 @@ class Explainer:
             result.append(Explanation(channels_last[i], tuple(study.class_names), names, study.class_names[label],
                                       float(softmax[i, label]), softmax[i], judgement, scores[i], probable[i], masks[i],
                                       seen.similarity[i], seen.exemplars[i],
-                                      tuple("/".join(path.parts[-2:]) for path in seen.sources[i])))
+                                      tuple(tail(path, 2) for path in seen.sources[i])))
         return result
 
     def _nearest(self, similarity, labels):

@@ -336,7 +336,7 @@ class Explorer(widgets.VBox):
         self.title = title
 
     def __repr__(self):  # ipywidgets keeps 110 letters of it in the notebook
-        return f"{self.title}: controls that need a running kernel (make lab); a picture nearby shows what they do."
+        return f"{self.title}: controls that need a running kernel (make lab)."
 
 
 def _explorer(title, show, controls, columns, back, anew=None):

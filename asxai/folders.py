@@ -117,8 +117,8 @@ def _check_same_classes(classes: dict[Path, set[str]]):
                 )
 
 
-def tail(path: Path) -> str:
-    return "/".join(path.parts[-3:])  # enough to find the file, without the reader's own folders in a notebook
+def tail(path: Path, parts: int = 3) -> str:
+    return "/".join(path.parts[-parts:])  # enough to find the file, without the reader's own folders in a notebook
 
 
 def listing(items: Iterable) -> str:

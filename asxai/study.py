@@ -32,8 +32,7 @@ from .training import Trainer, evaluate
 
 FORMAT = 1  # of study.json; raised when older folders can no longer be read
 # Steps of joint training in a cycle. Of ten pictures a class four epochs are four steps, after which vectors of a class
-# are anything but orthogonal and their concepts poor (notebook 10 compares). Chosen among 50, 100 and 200 on validation
-# pictures: longer is no better for concepts, and worse for accuracy. On larger data sets the epochs are enough.
+# are anything but orthogonal and their concepts poor (notebook 10 compares). On larger data sets the epochs are enough.
 LEAST_STEPS = 50
 
 

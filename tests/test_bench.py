@@ -7,32 +7,43 @@ from asxai import bench
 
 
 @pytest.fixture
-def sides(monkeypatch):
-    """What is compared, instead of the comparison: calls of our side and of the bare one."""
+def pictures(monkeypatch):
+    """Four; and of what is compared, both sides as calls instead of their times."""
     monkeypatch.setattr(bench, "paired_ratio", lambda ours, bare: (ours, bare))
     return torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_training_step_moves_backbone_and_added_layers(sides, monkeypatch):
-    made, real = [], bench._setting
-    monkeypatch.setattr(bench, "_setting", lambda *given: made.append(real(*given)) or made[-1])
-    ours, bare = bench.training_step(torch.device("cpu"), sides)
-    model = made[0][0]
-    before = [parameter.detach().clone() for parameter in model.parameters()]
+@pytest.fixture
+def moved(monkeypatch):
+    """`moved()`: which parts of the model that is measured are others than at the start."""
+    made, real = {}, bench._setting
+
+    def setting(*given):
+        result = real(*given)
+        made.update(model=result[0], before={name: own.detach().clone() for name, own in result[0].named_parameters()})
+        return result
+
+    monkeypatch.setattr(bench, "_setting", setting)
+    return lambda: {name.split(".")[0] for name, own in made["model"].named_parameters()
+                    if not torch.equal(own, made["before"][name])}
+
+
+def test_a_training_step_moves_backbone_and_added_layers(pictures, moved):
+    ours, bare = bench.training_step(torch.device("cpu"), pictures)
     bare()
-    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters())), "only gradients"
+    assert moved() == set(), "only gradients"
     ours()
-    moved = {name.split(".")[0] for (name, new), old in zip(model.named_parameters(), before)
-             if not torch.equal(old, new)}
-    assert {"backbone", "basis_vectors"} <= moved
+    assert {"backbone", "basis_vectors"} <= moved()
 
 
-def test_replacement_makes_every_vector_a_patch(sides):
-    ours, bare = bench.replacement(torch.device("cpu"), sides)
+def test_replacement_moves_basis_vectors_alone(pictures, moved):
+    ours, bare = bench.replacement(torch.device("cpu"), pictures)
     bare()
-    found = ours()
-    assert all(len(values) for values in found.values())
+    assert moved() == set()
+    ours()
+    assert moved() == {"basis_vectors"}
 
 
-def test_an_epoch_on_cached_features_takes_time(sides):
-    assert bench.cached_epoch(torch.device("cpu"), sides) > 0
+def test_an_epoch_on_cached_features_leaves_the_backbone_alone(pictures, moved):
+    assert bench.cached_epoch(torch.device("cpu"), pictures) > 0
+    assert "basis_vectors" in moved() and "backbone" not in moved()

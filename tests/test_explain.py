@@ -306,7 +306,8 @@ def test_to_dict_has_all_numbers_and_texts(study, concepts, found):
         values = json.loads(json.dumps(own.to_dict(), allow_nan=False))
         assert values.keys() == {
             "predicted", "probability", "tier", "sentence", "other", "settled", "words", "classes", "concepts",
-            "class_probabilities", "pcs", "concept_probabilities", "similarity", "mask_pixels", "mask_files", "exemplars"}
+            "class_probabilities", "pcs", "concept_probabilities", "similarity", "mask_pixels", "mask_files",
+            "exemplars"}
         for key in ("predicted", "probability", "tier", "sentence"):
             assert values[key] == getattr(own, key)
         assert values["classes"] == list(study.class_names) and values["concepts"] == list(concepts.names)
@@ -340,6 +341,16 @@ def test_save_writes_what_it_says(found, tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     own.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_masks_of_another_picture_do_not_stay(found, tmp_path):
+    """Those that were saved there before go; what somebody else put there does not."""
+    files = lambda own: {file for file in own.to_dict()["mask_files"] if file}
+    first, second = next((a, b) for a in found for b in found if files(a) - files(b))
+    first.save(tmp_path)
+    (tmp_path / "mask_of_mine.png").write_text("mine")
+    second.save(tmp_path)
+    assert {path.name for path in tmp_path.glob("mask_*")} == files(second) | {"mask_of_mine.png"}
 
 
 def test_a_save_that_breaks_off_leaves_whole_files(found, tmp_path, monkeypatch):
