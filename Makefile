@@ -40,6 +40,10 @@ help:  ## this list
 	@echo '  NOTEBOOKS="01 02 ..."     some of the notebooks, by the beginnings of their names'
 	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks (no spaces inside a value)'
 
+# Only what is asked for and is not here comes to this rule.
+.DEFAULT:
+	@echo "there is no '$@'; \`make\` alone lists what there is" >&2; exit 2
+
 setup: $(READY)  ## the Python environment .venv, with the exact versions of requirements.lock
 
 figures: $(READY)  ## every figure: executes the notebooks that are not up to date

@@ -551,7 +551,7 @@ def beside(arms, class_name, concept="", pictures=40, crop=128, steps=100, seed=
     first = next(iter(arms.values()))
     if first.concepts is None:
         raise ValueError(f"the first arm, {first.name!r}, has no concepts of its own; put one first that has")
-    label, split = first.study.class_names.index(class_name), first.study.data.test
+    label, split = first.study.label_of(class_name), first.study.data.test
     found = [places(arm, split, label, 80) for arm in arms.values()]
     wanted = found[0].names.index(concept) if concept in found[0].names else 0
     names, overlaps, results = [], [], []

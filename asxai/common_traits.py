@@ -225,7 +225,7 @@ def kept_variance(study, regions, pictures=40, k=10, pool="max", fill="black"):
 
 def removal_examples(study, concepts, class_name, count=2, percentile=95.0, fill="black"):
     """Training pictures in which a concept fires most: `pictures`, `kept`, `removed`, `names`, a list entry each."""
-    label, train = study.class_names.index(class_name), study.data.train
+    label, train = study.label_of(class_name), study.data.train
     members = train.take(train.labels == label)
     own, shown = own_class_maps(study, members), {"pictures": [], "kept": [], "removed": [], "names": []}
     best = concepts.exemplars(own, members.labels, count).pictures[label]
@@ -383,7 +383,7 @@ def trait_pictures(study, concepts, class_name, pictures=40, crop=128, steps=Non
     cut; the first component at every position of their feature maps is turned into a picture. With whole pictures the
     concept would lie elsewhere in each, and a component per position show none.
     """
-    label, train = study.class_names.index(class_name), study.data.train
+    label, train = study.label_of(class_name), study.data.train
     members, of_class = train.take(train.labels == label), concepts.of_class(label)
     best = concepts.exemplars(own_class_maps(study, members), members.labels, pictures)
     network, targets, ratios = Network(study.model), [], []

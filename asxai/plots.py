@@ -178,7 +178,7 @@ def strongest(study, class_name, count):
     others: a vector that fires on the background of every picture has none. A patch that several basis vectors became
     is listed once, as its strongest vector.
     """
-    c, validation = study.class_names.index(class_name), study.data.validation
+    c, validation = study.label_of(class_name), study.data.validation
     similarity = study.similarity(validation)[:, c]  # (picture, basis)
     member = torch.from_numpy(validation.labels == c)
     gap = similarity[member].mean(dim=0) - similarity[~member].mean(dim=0)
@@ -194,7 +194,7 @@ def prototype_sheet(study, class_name, count=6, percentile=95.0):
     Rows: the patch that the vector became, in its picture; the patch alone; the activation map on that picture; the
     irregular mask. The table lists the vectors with class, picture, cell, square in pixels and strength.
     """
-    c, size = study.class_names.index(class_name), study.config.size
+    c, size = study.label_of(class_name), study.config.size
     table = strongest(study, class_name, count)
     sources = [study.data.train.paths[i] for i in table["picture"]]
     pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]  # (picture, basis, height, width)
@@ -235,7 +235,7 @@ def _masked(axis, picture, mask):
 
 def new_picture_sheet(study, class_name, count=3, vectors=6, percentile=95.0):
     """The strongest prototypes of a class on test pictures of that class: activation map above mask, best cosine."""
-    c, size = study.class_names.index(class_name), study.config.size
+    c, size = study.label_of(class_name), study.config.size
     chosen, test = strongest(study, class_name, vectors), study.data.test
     sources = [test.paths[i] for i in np.flatnonzero(test.labels == c)[:count]]
     pictures, maps = study.pictures(sources), study.activate(sources).maps[:, c]

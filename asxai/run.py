@@ -14,6 +14,7 @@ Nothing heavy is imported before something has to be executed: a call that finds
 
 import argparse
 import ast
+import difflib
 import fcntl
 import hashlib
 import json
@@ -38,6 +39,8 @@ STUDY_DATA_SETS = DATA_SETS | {"01_train": MENAGERIE, "02_prototypes": MENAGERIE
 PROTOCOL = {"figures": "short", "study": "long"}
 HOURS_PER_CELL = {"figures": 3, "study": 48, "notebooks": 3}
 KERNEL = "python3"
+EXAMPLES = {("names", dict): """{1:"a_name",4:"another"}, texts in double quotes, the whole in single ones, """
+                             "without spaces: PARAMS='names={...}'"}  # where the default says too little
 
 
 class RunError(Exception):
@@ -91,8 +94,17 @@ def find_data_set(name: str, registered=None) -> str:
         from asxai.data import data_set_names as registered
     names = sorted({*_listed(), *registered()})
     if name not in names:
-        raise RunError(f"data set {name!r} is neither a folder nor one of {', '.join(names)}")
+        beside = [path.name for path in Path.cwd().glob("*/")] if len(folder.parts) == 1 else []
+        raise RunError(f"data set {name!r} is neither a folder nor one of {', '.join(names)}. "
+                       f"{_meant(name, [*names, *beside])}Give one of these, or the path of a folder with a folder of "
+                       "pictures per class")
     return name
+
+
+def _meant(name: str, known) -> str:
+    """The likeliest of the known names as a question, or nothing."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"Is {near[0]!r} meant? " if near else ""
 
 
 def _listed() -> set[str]:
@@ -128,7 +140,8 @@ def plan_parameters(notebooks: list[Path], texts: dict[str, str], command: str) 
         raise RunError("the data set is given with --dataset (make: DATASET=...), not as a parameter")
     everywhere = sorted({parameter for known in defaults.values() for parameter in known} - {"data_set"})
     if unknown := [parameter for parameter in texts if parameter not in everywhere]:
-        raise RunError(f"no parameter {', '.join(unknown)} in {', '.join(defaults)}; known: {', '.join(everywhere)}")
+        raise RunError(f"no parameter {', '.join(unknown)} in {', '.join(defaults)}. {_meant(unknown[0], everywhere)}"
+                       f"Known: {', '.join(everywhere)}")
     return {
         name: {"protocol": PROTOCOL[command]}
         | {parameter: convert(parameter, text, known[parameter]) for parameter, text in texts.items()
@@ -138,16 +151,25 @@ def plan_parameters(notebooks: list[Path], texts: dict[str, str], command: str) 
 
 
 def check_input(data_set: str, parameters: dict):
-    """Raise RunError for pictures or parameters that cannot be used: a kernel would take half a minute to say so."""
+    """Raise RunError for input that cannot be used: a kernel would take half a minute to say so.
+
+    Looked at are the pictures, the parameters of training, the device, and the file of names if there is one.
+    """
+    from asxai.concepts import read_names
     from asxai.config import Config
     from asxai.data import load_data_set
+    from asxai.evaluation import names_file
     from asxai.pictures import DataError
+    from asxai.study import usable_device
 
-    known = Config.__dataclass_fields__
+    known, name = Config.__dataclass_fields__, data_set
     try:
         Config.of(data_set, **{name: value for name, value in parameters.items() if name in known})
+        usable_device(parameters.get("device", "cpu"))
         if data_set not in MENAGERIE:  # what is drawn is drawn where it is used
-            load_data_set(data_set)
+            name = load_data_set(data_set).name
+        if names_file(name).exists():
+            read_names(names_file(name))
     except (DataError, ValueError, TypeError) as error:
         raise RunError(str(error)) from error
 
@@ -168,7 +190,8 @@ def convert(parameter: str, text: str, default):
     if wanted in (list, tuple) and type(value) in (list, tuple):
         return list(value)  # papermill has no literal for a tuple
     if type(value) is not wanted:
-        raise RunError(f"parameter {parameter}={text} should be of type {wanted.__name__}, like {default!r}")
+        like = EXAMPLES.get((parameter, wanted), repr(default))
+        raise RunError(f"parameter {parameter}={text} should be of type {wanted.__name__}, like {like}")
     return value
 
 
@@ -298,10 +321,15 @@ def describe_failure(error: Exception, failed: Path) -> str:
         started = [number for number, cell in enumerate(ours, 1)
                    if cell["metadata"].get("papermill", {}).get("start_time")]
         where = f"in cell {started[-1]} of {len(ours)}" if started else where
+    # papermill's own error carries the kernel's traceback, with its colours
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(getattr(error, "traceback", ())))
+    raised_in = re.findall(r"(\S+\.py):\d+", plain)[-1:]  # the innermost frame
+    ours = bool(raised_in) and Path(raised_in[0]).expanduser().parent == Path(__file__).parent
     if getattr(error, "ename", "") == "DataError":  # says itself what is wrong, and what to do
         lines = error.evalue.splitlines()
-    elif hasattr(error, "traceback"):  # papermill's own error carries the kernel's traceback, with its colours
-        plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(error.traceback))
+    elif getattr(error, "ename", "") == "ValueError" and ours:  # so do these, but another's may be among them
+        lines = [*error.evalue.splitlines(), f"raised in {Path(__file__).parent.name}/{Path(raised_in[0]).name}"]
+    elif plain:
         lines = [line for line in plain.splitlines() if line.strip()][-8:]
     else:
         lines = [f"{type(error).__name__}: {error}".strip()]
@@ -381,12 +409,17 @@ def alone(places: Places):
     """One run at a time in a folder. The system takes the lock back when the process ends, however it ends."""
     path = places.runs / "notebooks" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another run is at work in this folder; waiting for it to end", file=sys.stderr, flush=True)
+            file.seek(0)
+            print(f"another run is at work in this folder ({file.read() or 'just begun'}); waiting for it to end",
+                  file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, since {time.strftime('%H:%M')}: {' '.join(sys.argv[1:])}")
+        file.flush()
         yield
 
 
@@ -541,7 +574,8 @@ def main(arguments=None) -> int:
     given = parser.parse_args(arguments)
     try:
         if bad := [text for text in given.parameters if not re.fullmatch(r"\w+=.*", text, re.DOTALL)]:
-            raise RunError(f"a parameter is written name=value, not {bad[0]!r}")
+            raise RunError(f"a parameter is written name=value, not {bad[0]!r}; no value in PARAMS may have a space "
+                           "(in names of concepts, write _ instead)")
         texts = dict(text.split("=", 1) for text in given.parameters)
         if given.command == "notebooks":
             if given.dataset or texts:

@@ -384,7 +384,7 @@ def concept_means(explainer, species):
         if name not in study.class_names:
             raise ValueError(f"species: {name!r} is no class of {study.data.name}; there are "
                              f"{', '.join(study.class_names)}")
-        label = study.class_names.index(name)
+        label = study.label_of(name)
         own = scores[study.data.test.labels == label, label]
         rows += [{"class": name, "concept": concept, "pcs": own[:, k].mean()}
                  for k, concept in enumerate(explainer.concepts.names) if np.isfinite(own[:, k]).all()]
@@ -394,7 +394,7 @@ def concept_means(explainer, species):
 
 def first_picture(split, study, class_name):
     """Path of the first picture of a class in a split."""
-    return split.paths[int(np.flatnonzero(split.labels == study.class_names.index(class_name))[0])]
+    return split.paths[int(np.flatnonzero(split.labels == study.label_of(class_name))[0])]
 
 
 # --- Claims ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ The folder holds `model.safetensors` (all weights), `study.json` (configuration,
 
 import json
 import math
+import textwrap
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Prediction:
         return len(self.probabilities)
 
 
-@dataclass
+@dataclass(repr=False)
 class Study:
     """See the module's docstring. Made by `train` or `load`, not directly."""
 
@@ -78,6 +79,11 @@ class Study:
     _data: DataSet | None = field(default=None, repr=False)
     _explainer: object = field(default=None, repr=False)
 
+    def __repr__(self):
+        return (f"Study of {len(self.class_names)} classes with {self.model.basis_per_class} basis vectors each "
+                f"({', '.join(textwrap.shorten(name, 20, placeholder='…') for name in self.class_names[:4])}"
+                f"{', …' if len(self.class_names) > 4 else ''}), seed {self.config.seed}, in {self.folder}")
+
     @classmethod
     def train(cls, data_set, *, folder=None, device="cpu", **parameters):
         """Train on a registered data set or a folder of pictures per class, or take up where a killed run stopped.
@@ -88,7 +94,7 @@ class Study:
         Raises ValueError or TypeError that name the parameter, and `DataError` for pictures that cannot be used.
         """
         config = Config.of(data_set, **parameters)
-        device = _device(device)
+        device = usable_device(device)
         data = load_data_set(config.data_set)
         if "joint_epochs" not in parameters:
             config = _with_enough_steps(config, len(data.train))
@@ -157,7 +163,7 @@ class Study:
             raise WeightsError(f"{path} does not fit study.json beside it: {len(odd)} tensors differ, the first is "
                                f"{odd[0]} ({theirs.get(odd[0])} in the file, {ours.get(odd[0])} expected)")
         model.load_state_dict(state)
-        return cls(config, model.to(_device(device)).eval(), tuple(notes["class_names"]), notes["metrics"],
+        return cls(config, model.to(usable_device(device)).eval(), tuple(notes["class_names"]), notes["metrics"],
                    pd.read_csv(folder / "log.csv"), _read_table(folder / "prototypes.csv"), basis_before, folder)
 
     @property
@@ -170,6 +176,13 @@ class Study:
                                 "trained on; train the study again")
             self._data = data
         return self._data
+
+    def label_of(self, class_name):
+        """The number of a class, from 0. Raises ValueError for a class that the study does not know."""
+        if class_name not in self.class_names:
+            raise ValueError(f"class_name={class_name!r} is no class of this study; its classes are "
+                             f"{', '.join(self.class_names)}")
+        return self.class_names.index(class_name)
 
     @torch.inference_mode()
     def activate(self, pictures, batch_size=BATCH) -> Activations:
@@ -308,7 +321,8 @@ def _with_enough_steps(config, pictures):
     return replace(config, joint_epochs=max(config.joint_epochs, math.ceil(LEAST_STEPS / steps)))
 
 
-def _device(device):
+def usable_device(device):
+    """The `torch.device`, set to give the same numbers each time. Raises ValueError for one that is not here."""
     try:
         device = torch.device(device)
     except RuntimeError as error:

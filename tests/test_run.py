@@ -68,13 +68,15 @@ def figure(places, name, data_set=PETS):
 
 
 @pytest.mark.parametrize("given, message", [
-    (dict(texts={"epoch": "3"}), "no parameter epoch in 01_first, 02_second; known: deep, epochs, layers, "),
+    (dict(texts={"epoch": "3"}), "no parameter epoch in 01_first, 02_second. Is 'epochs' meant. Known: deep, epochs, "),
+    (dict(texts={"verbosity": "3"}), "in 01_first, 02_second. Known: deep, epochs, "),
     (dict(texts={"epochs": "3.5"}), "epochs=3.5 should be of type int, like 2"),
     (dict(texts={"epochs": "True"}), "epochs=True should be of type int"),
     (dict(texts={"deep": "1"}), "deep=1 should be of type bool"),
     (dict(texts={"layers": "3"}), "layers=3 should be of type list"),
     (dict(texts={"data_set": WILD}), "given with --dataset"),
     (dict(data_sets=["menagerie-pest"]), "'menagerie-pest' is neither a folder nor one of extra, menagerie-flowers"),
+    (dict(data_sets=["menagerie-pest"]), "Is 'menagerie-pets' meant"),
     (dict(names=["01_frist"]), "no notebook 01_frist; there are 01_first, 02_second"),
     (dict(names=["0"]), "'0' may be 01_first or 02_second"),
     (dict(names=[""]), "no notebook ; there are"),
@@ -225,6 +227,57 @@ def test_an_error_that_speaks_for_itself_comes_without_a_traceback(places, capsy
     assert run.make_figures("figures", names=["01"], places=places) == 1
     failed = capsys.readouterr().out.split("FAILED")[1]
     assert "a.jpg: damaged. Delete it." in failed and "Traceback" not in failed and "raise" not in failed
+
+
+def test_an_error_of_the_package_comes_without_a_traceback(places, capsys):
+    write_notebook(places.notebooks, "01_first", "from asxai.concepts import Concepts",
+                   "Concepts([[1]], ('a',), ('b', 'c'))")
+    assert run.make_figures("figures", names=["01"], places=places) == 1
+    failed = capsys.readouterr().out.split("FAILED")[1]
+    assert "must be whole numbers (class, basis)" in failed and "raised in asxai/concepts.py" in failed
+    assert "----> " not in failed
+    write_notebook(places.notebooks, "01_first", "raise ValueError('of the notebook itself')")
+    assert run.make_figures("figures", names=["01"], places=places) == 1
+    assert "----> 1 raise ValueError" in capsys.readouterr().out.split("FAILED")[1]
+
+
+def test_names_that_cannot_be_read_are_named_before_a_kernel_starts(places, tmp_path, monkeypatch):
+    folder = draw(tmp_path / "pictures", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
+    monkeypatch.setattr(run.paths, "DATA", tmp_path / "data")
+    (tmp_path / "data" / "names").mkdir(parents=True)
+    (tmp_path / "data" / "names" / "pictures.json").write_text('{"format": 1, "concepts": [')
+    with pytest.raises(run.RunError, match="pictures.json is no file of names .*or remove it"):
+        run.make_figures("figures", data_sets=[str(folder)], places=places)
+    assert not places.runs.exists()
+
+
+def test_a_device_that_is_not_here_is_named_before_a_kernel_starts(places):
+    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\ndevice = "cpu"')
+    with pytest.raises(run.RunError, match="device='warp' is unknown; use 'cpu', 'cuda' or 'mps'"):
+        run.make_figures("figures", texts={"device": "warp"}, places=places)
+    assert not places.runs.exists()
+
+
+@pytest.mark.parametrize("text", ['{4:a}', '{4: "a"'])
+def test_names_that_are_no_dictionary_are_shown_one(text):
+    with pytest.raises(run.RunError, match="should be of type dict, like .*in double quotes.*without spaces"):
+        run.convert("names", text, {})
+
+
+def test_a_space_in_a_value_is_explained(capsys):
+    assert run.main(["figures", "-p", 'names={4:"left', "-p", 'ear"}']) == 2
+    assert "no value in PARAMS may have a space" in capsys.readouterr().err
+
+
+def test_who_waits_is_told_for_what(places):
+    code = ("import sys, time; from pathlib import Path; from asxai import run; sys.argv[1:] = sys.argv[1:2]\n"
+            f"with run.alone(run.Places(runs=Path({str(places.runs)!r}))):\n"
+            "    print('in', flush=True); time.sleep(float(sys.argv[1]))")
+    first = subprocess.Popen([sys.executable, "-c", code, "3"], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "in\n"
+    second = subprocess.run([sys.executable, "-c", code, "0"], capture_output=True, text=True, timeout=60)
+    assert first.wait() == 0 and second.stdout == "in\n"
+    assert f"another run is at work in this folder (process {first.pid}, since " in second.stderr
 
 
 def test_the_quick_path_imports_nothing_heavy():

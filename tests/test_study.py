@@ -47,6 +47,16 @@ def test_two_classes_of_ten_pictures_are_enough(study):
     assert files == [".lock", "log.csv", "model.safetensors", "prototypes.csv", "study.json"]
 
 
+def test_a_study_says_shortly_what_it_is_and_which_classes_it_knows(study):
+    first, second = study.class_names
+    vectors = study.config.basis_per_class
+    assert repr(study) == (f"Study of 2 classes with {vectors} basis vectors each ({first}, {second}), seed 0, "
+                           f"in {study.folder}")
+    assert [study.label_of(name) for name in study.class_names] == [0, 1]
+    with pytest.raises(ValueError, match=f"class_name='zebra' is no class of this study; .* {first}, {second}"):
+        study.label_of("zebra")
+
+
 def test_prototypes_say_which_patch_they_became(study):
     """Looking the patch up in the picture that the table names gives the basis vector back."""
     table = study.prototypes
