@@ -37,11 +37,11 @@ SEEN = 0.1  # P_s from which on a concept is taken to be in the picture: below i
 EXEMPLARS = 4
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """What a study makes of one picture. Made by `Explainer.explain`; shows itself as a panel in a notebook."""
 
-    picture: np.ndarray  # uint8 (height, width, 3), as the network sees it
+    picture: np.ndarray  # uint8 (height, width, 3), as the network sees it: the central square, scaled
     class_names: tuple
     names: tuple  # (concept,)
     predicted: str
@@ -54,6 +54,9 @@ class Explanation:
     similarity: np.ndarray  # global structural similarity, (class,)
     exemplars: np.ndarray  # uint8 (exemplar, height, width, 3): the most similar training pictures of that class
     exemplar_sources: tuple  # their files, as "class/file"
+
+    def __repr__(self):
+        return f"Explanation({self.sentence!r})"
 
     @property
     def tier(self):
@@ -91,9 +94,13 @@ class Explanation:
     def to_dict(self):
         """Plain numbers and texts, for JSON; None stands for a concept that a class lacks. Without the pictures.
 
-        `other` is the class that competes with the predicted one, `settled` that which global similarity settles on;
-        `words` has an entry per concept of the predicted class: see `asxai.rules`. `mask_files` is what `save` calls
-        the masks, None for that of a concept that is not seen.
+        `other` is the class that competes with the predicted one, `settled` that which global similarity settles on,
+        None where it does not. `words` has an entry per concept of the predicted class, the largest `delta` first: its
+        `name` and score `pcs`; `found`, the other class that scores highest in it, and `delta`, by how much it is
+        behind; and the words of the sentence, `position` ("vivid", "be") and `semanteme` ("obviously", "confusing",
+        ...), None where the sentence says nothing of it. See `asxai.rules`. `pcs` and `concept_probabilities` have a
+        row per class and a number per concept, `mask_files` is what `save` calls the masks, None for that of a concept
+        that is not seen, and `mask_pixels` how many pixels of `picture.png` each holds.
         """
         plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
         return {"predicted": self.predicted, "probability": float(self.probability), "tier": self.tier,
@@ -116,9 +123,14 @@ class Explanation:
     def save(self, folder):
         """Write `explanation.json`, `panel.png`, `picture.png` and a mask per concept that is seen; the folder.
 
-        Masks of an explanation that was saved in the same folder before are removed.
+        Masks fit `picture.png`, what the network saw: the central square of a picture, scaled. Masks of an explanation
+        that was saved in the same folder before are removed. Raises ValueError where no folder can be made.
         """
         folder, ours = Path(folder), self._mask_files()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"folder={str(folder)!r} cannot be made ({error.strerror}); give another") from error
         try:
             before = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))["mask_files"]
         except (OSError, ValueError, KeyError, TypeError):  # nothing of ours is there

@@ -48,6 +48,7 @@ SIZES = (10, 9.5, 9, 8.5, 8, 7.5, 7, 6.5, 6)  # points that labels may have, the
 SIMILARITY = "global similarity (cosine and structure in HSV)"
 LEADING = 1.25  # height of a line, in letters
 LARGEST = 0.62  # inches across, of a bubble at the scale's end
+SMALLEST, NEARLY_NONE = 0.06, 0.01  # inches across; and the PCS below which a bubble is hollow
 TIER_COLOURS = ("#08519c", "#6baed6", "#fdae6b", "#bdbdbd", "#756bb1")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
@@ -159,7 +160,10 @@ def _draw_ring(axis, box, scores, class_names, concept_names, rings, spokes, pre
 def _draw_bubble(axis, at, score, largest, full, colour):
     """A bubble with its value, if that fits inside; whether it does."""
     across = largest * np.sqrt(score / full)
-    axis.add_patch(Circle(at, max(across, 0.035) / 2, fc=colour, ec="w", lw=0.6, zorder=3))
+    if score < NEARLY_NONE:  # a ring: what looks empty is still there
+        axis.add_patch(Circle(at, SMALLEST / 2, fc="w", ec=colour, lw=1, zorder=3))
+        return False
+    axis.add_patch(Circle(at, max(across, SMALLEST) / 2, fc=colour, ec="w", lw=0.6, zorder=3))
     text = f"{score:.2f}"
     for size in (9, 8, 7, 6.5):
         if _text_width(text, size) < 0.86 * across:
@@ -178,9 +182,12 @@ def _ring_legend(axis, box, scores, class_names, concept_names, rings, spokes, p
     more = [f"{len(shown)} of {total} {what}" for shown, total, what in
             ((rings, len(class_names), "classes"), (spokes, len(concept_names), "concepts")) if len(shown) < total]
     note += f" ({', '.join(more)})" if more else ""
-    if np.isnan(scores[np.ix_(rings, spokes)]).any():
+    shown = scores[np.ix_(rings, spokes)]
+    if (shown < NEARLY_NONE).any():
+        note += "; hollow: nearly 0"
+    if np.isnan(shown).any():
         note += "; no bubble: the class lacks the concept"
-    lines = _wrap(note, width, 8).split("\n")
+    lines = _wrap(note, 0.88 * width, 8).split("\n")  # small letters are up to a tenth wider at a low resolution
     for i, line in enumerate(reversed(lines)):
         _text(axis, left + width / 2, bottom + 0.08 + 0.14 * i, line, 8, color=QUIET, ha="center")
     used = 0.14 * len(lines) + 0.08

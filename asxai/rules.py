@@ -33,6 +33,8 @@ from scipy.stats import binomtest
 TIERS = ("sure", "probably", "not sure")
 BARE = 3  # column of the table: not sure and without reasons; columns 0 to 2 are the tiers, "not sure" with reasons
 MOST_NAMED = 4  # concepts of one clause, or classes one is not sure about, that are named one by one
+ARTICLE = r"^(some|an?|the)\s+(?=\S)"  # of a name; "some" is kept, for only a person knows what cannot be counted
+SOME = r"some\b"
 MOST_CLAUSES = 3  # that speak for the class, the strongest first, as in the sentence of Figure 6c
 
 # Gap 1: with five columns of words under four assessments, "something like" stands on both sides of "perhaps". The
@@ -428,7 +430,7 @@ def _reason(names, vivid, semanteme, class_name):
     if noun is None or number > 1 or _plural(class_name):
         whose = f"{'those' if _is_plural(names[0]) else 'that'} of {_a(class_name)}"
     else:
-        whose = f"{_a(class_name)}'s {noun}"
+        whose = f"{_a(class_name)}'s {_bare(names[0])}"
     be = "are" if _is_plural(names[0]) else "is"
     if noun is None:
         return f"it {verb} {_phrase(names[0])}, which {be} {'vivid and ' if vivid else ''}{semanteme} {whose}"
@@ -488,11 +490,15 @@ def _phrase(name, adjective=""):
     if noun is None:
         return f"concept {number}"
     text = f"{adjective} {_bare(name)}".strip()
+    if number == 1 and re.match(SOME, noun):
+        return f"some {text}"
     return text if _is_plural(name) else f"{_article(text)} {text}"
 
 
 def _bare(name):
+    """A concept without an article, also where its name has one: whoever gives names may write "the", or "some"."""
     noun, number = _parsed(name)
+    noun = re.sub(ARTICLE, "", noun)
     if number == 1:
         return noun
     return f"{_ordinal(number)} region of {noun}" if _plural(noun) else f"{_ordinal(number)} {noun} region"

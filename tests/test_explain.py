@@ -353,6 +353,13 @@ def test_masks_of_another_picture_do_not_stay(found, tmp_path):
     assert {path.name for path in tmp_path.glob("mask_*")} == files(second) | {"mask_of_mine.png"}
 
 
+def test_save_where_no_folder_can_be(found, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ValueError, match="file' cannot be made .*; give another"):
+        found[3].save(tmp_path / "file")
+    assert repr(found[3]) == f"Explanation({found[3].sentence!r})"
+
+
 def test_a_save_that_breaks_off_leaves_whole_files(found, tmp_path, monkeypatch):
     own = found[3]
     before = {path.name: path.read_bytes() for path in own.save(tmp_path).iterdir()}

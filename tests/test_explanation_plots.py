@@ -112,6 +112,16 @@ def test_ring_has_a_bubble_per_class_and_concept_of_the_area_of_the_score():
     shown = words(figure)
     assert {"birds", "lark (predicted)", "finch", *NAMES, "0.80", "0.40", "1.00"} <= set(shown)
     assert "no bubble: the class lacks the concept" in " ".join(shown)
+    assert "hollow" not in " ".join(shown)
+    check_layout(figure)
+
+
+def test_a_bubble_of_nearly_nothing_is_hollow():
+    figure, _ = plots.bubble_ring(np.array([[0.8, 0.009, 0.0], [0.4, 0.01, 0.2]]), BIRDS, NAMES, predicted="lark")
+    own = [patch for axis in figure.axes for patch in axis.patches if isinstance(patch, Circle)]
+    hollow = [patch for patch in own if to_hex(patch.get_facecolor()) == "#ffffff" and patch.get_fill()]
+    assert len(hollow) == 2 and {to_hex(patch.get_edgecolor()) for patch in hollow} == {BLUE}
+    assert "hollow: nearly 0" in " ".join(words(figure))
     check_layout(figure)
 
 

@@ -429,6 +429,10 @@ def test_thresholds_that_leave_nothing_to_say():
     ("ear 12", "has a vivid 12th ear region, which is obviously that of a cat"),
     ("concept 3", "shows concept 3, which is vivid and obviously that of a cat"),
     ("concept", "has a vivid concept, which is obviously a cat's concept"),
+    ("some fur", "has some vivid fur, which is obviously a cat's fur"),
+    ("the left ear", "has a vivid left ear, which is obviously a cat's left ear"),
+    ("some fur 2", "has a vivid second fur region, which is obviously that of a cat"),
+    ("the_whiskers", "has vivid whiskers, which are obviously a cat's whiskers"),
 ])
 def test_a_concept_in_a_sentence(concept, phrase):
     assert sentence([0.9], [0.1], TWO, [concept]) == f"I am sure it is a cat mainly because it {phrase}."
@@ -447,6 +451,7 @@ def test_a_confusing_concept(concept, phrase):
     (["eye", "eye 2"], "has an eye and a second eye region, both"),
     (["concept 4", "concept 1"], "shows concepts 4 and 1, both"),
     (["ear", "concept 1"], "shows an ear and concept 1, both"),
+    (["some fur", "a nose", "someone"], "has some fur, a nose and a someone, all"),
     (["a", "b", "c", "d"], "has an a, a b, a c and a d, all"),
     (["a", "b", "c", "d", "e"], "has an a, a b, a c and 2 others, all"),
     ([f"concept {k}" for k in range(1, 13)], "shows concepts 1, 2, 3 and 9 others, all"),
@@ -458,7 +463,7 @@ def test_lists_of_concepts(concepts, phrase):
 
 
 @pytest.mark.parametrize("concepts, phrase", [
-    (["ear", "nose"], "Its ear and nose"),
+    (["ear", "nose"], "Its ear and nose"), (["some fur", "the nose"], "Its fur and nose"),
     (["eye", "eye 2", "legs 2"], "Its eye, second eye region and second region of legs"),
     (["concept 4", "concept 1"], "Concepts 4 and 1"), (["concept 1", "ear"], "Its ear and concept 1"),
     (["a", "b", "c", "d", "e"], "Its a, b, c and 2 other concepts"),
