@@ -14,6 +14,7 @@ from scipy.ndimage import maximum_filter
 from .plots import _masked, _row_label, _show
 
 MOST_CONCEPTS = 12  # that a sheet shows one by one; its table always holds all
+COUNTED = 20  # pictures, below which they are counted: one of them is more than 5 %
 BACKGROUND = "background"
 # Okabe and Ito's seven and two darker ones: told apart with every kind of colour vision, also when mixed with grey
 YELLOW = "#f0e442"  # a good area, but a line on white that nobody sees
@@ -22,12 +23,13 @@ HATCHES = ("", "////", "----")  # plain, then the same colours again with white 
 BEST_SIDE = {"higher": "higher is better →", "lower": "← lower is better"}
 
 
-def concept_sheet(pictures, masks, names, prevalence, title, activations=None):
+def concept_sheet(pictures, masks, names, prevalence, title, activations=None, out_of=None):
     """A row per concept: its exemplars, dimmed outside the mask, with the mask's outline.
 
     pictures, masks: uint8 `(concept, exemplar, height, width, 3)` and bool `(concept, exemplar, height, width)`, or
     lists with one such array per concept, where some have fewer exemplars than others
-    names, prevalence: per concept; the share of pictures that show it, in [0, 1], NaN where it is not known
+    names, prevalence: per concept; the share of pictures in which it wins cells, in [0, 1], NaN where it is not known
+    out_of: how many pictures that is a share of; of few they are counted, for a percentage would promise too much
     activations: numbers `(concept, exemplar)`, or a list, that are written above the exemplars
 
     The table has a row per concept: `concept`, `prevalence`, `exemplars` (how many) and, where given, `activations`. Of
@@ -48,14 +50,19 @@ def concept_sheet(pictures, masks, names, prevalence, title, activations=None):
                     axis.set_title(f"{activations[k][e]:.2f}", fontsize=9, pad=2)
             else:
                 _blank(axis)
-        percent = "under 1" if 0 < prevalence[k] < 0.005 else f"{100 * prevalence[k]:.0f}"
-        share = "" if np.isnan(prevalence[k]) else f"\nin {percent} % of\npictures"
+        share = "" if np.isnan(prevalence[k]) else f"\n{_share(prevalence[k], out_of)}"
         _row_label(row[0], textwrap.fill(names[k], 16) + share)
     _title(figure, title + (f" (the first {shown} of {len(counts)} concepts)" if shown < len(counts) else ""))
     table = pd.DataFrame({"concept": list(names), "prevalence": np.asarray(prevalence, float), "exemplars": counts})
     if activations is not None:
         table["activations"] = [", ".join(f"{value:.2f}" for value in own) for own in activations]
     return figure, table
+
+
+def _share(share, out_of):
+    if out_of is not None and out_of < COUNTED:
+        return f"wins cells in\n{round(share * out_of)} of {out_of} pictures"
+    return f"wins cells in {'under 1' if 0 < share < 0.005 else f'{100 * share:.0f}'} %\nof pictures"
 
 
 def concept_map_strip(pictures, winners, names, title, parts=None, part_names=None):

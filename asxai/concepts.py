@@ -407,7 +407,7 @@ def names_template(path, exemplars, hashes, sources=None, names=None):
     there is a file that cannot be read.
     """
     path = Path(path)
-    if names is None and path.exists() and any(name for name, _ in _read_names(path)):
+    if names is None and path.exists() and any(name for name, _ in read_names(path)):
         return path
     entries = []
     for k in range(exemplars.pictures.shape[1]):
@@ -435,7 +435,7 @@ def names_from_file(path, winners, hashes, count):
     if two are equal, or if it wins none. Where two take the same name, the one that wins more of its points is called
     by it and the other "<name> 2". Raises ValueError for a file that is not as described.
     """
-    entries, winners = _read_names(path), np.asarray(winners)
+    entries, winners = read_names(path), np.asarray(winners)
     keys = [name or number for number, (name, _) in enumerate(entries)]  # an entry without a name competes, as itself
     names, position = list(dict.fromkeys(keys)), {picture: i for i, picture in enumerate(hashes)}
     votes = np.zeros((count + 1, len(names)), np.int64)
@@ -450,8 +450,8 @@ def names_from_file(path, winners, hashes, count):
     return _numbered(wanted[1:], best[1:])
 
 
-def _read_names(path):
-    """Pairs (name, points) of a file of names."""
+def read_names(path):
+    """Pairs (name, points) of a file of names. Raises ValueError for one that is not as `names_template` writes it."""
     try:
         notes = json.loads(Path(path).read_text(encoding="utf-8"))
         if notes["format"] != FORMAT or not notes["concepts"]:
@@ -462,5 +462,5 @@ def _read_names(path):
                 raise ValueError(f"point {[picture, y, x]}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # ValueError: also text that is no JSON
         raise ValueError(f"{path} is no file of names ({error!r}); mend it (format {FORMAT}, per concept a name and "
-                         "points [hash, y, x] from 0 to 1), or remove it and call names_template") from error
+                         "points [hash, y, x] from 0 to 1), or remove it: the next run writes an empty one") from error
     return entries

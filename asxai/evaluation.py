@@ -76,6 +76,17 @@ def study_concepts(study, **parameters) -> Concepts:
     parameters: of `asxai.concepts.find_concepts`. Names come from the part masks of validation pictures where the data
     set has any, else from `names_file`, which is written with empty names the first time.
     """
+    concepts = found_concepts(study, **parameters)
+    return concepts if named_by_parts(study) else _named_by_hand(study, concepts)
+
+
+def named_by_parts(study):
+    """Whether part masks of its data set give a study's concepts their names, and no person."""
+    return study.data.validation.parts is not None
+
+
+def found_concepts(study, **parameters) -> Concepts:
+    """`study_concepts` without names that a person gave, and without a file for them."""
     data = study.data
     path, code = study.folder / "concepts.json", code_hash("concepts", "discovery", "evaluation", "masks", "agreement")
     key = [code, {name: value for name, value in sorted(parameters.items())}]
@@ -89,14 +100,12 @@ def study_concepts(study, **parameters) -> Concepts:
             features = torch.cat([study.model.backbone_map(b.to(device)).cpu() for b in features.split(BATCH)])
         concepts = find_concepts(own, data.train.labels, features, study.class_names,
                                  objects=Objectness(features, data.train.paths)(features), **parameters)
-        if data.validation.parts is not None:
+        if named_by_parts(study):
             parts = agreement.cell_parts(data.validation.part_masks(MASK_SIZE))
             winners = concepts.winners(own_class_maps(study, data.validation), data.validation.labels)
             concepts = concepts.renamed(name_by_parts(winners, parts, data.part_names, concepts.count))
         text = json.dumps({"key": key, "concepts": concepts.to_dict()}, indent=1)
         paths.write_atomically(path, lambda temporary: temporary.write_text(text))
-    if data.validation.parts is None:
-        concepts = _named_by_hand(study, concepts)
     return concepts
 
 
@@ -331,11 +340,12 @@ def _tidy(found):
 
 
 def sheet(study, concepts, class_name, count=6, percentile=95.0):
-    """What a concept sheet of a class needs: `pictures`, `masks`, `names`, `prevalence`, per concept of the class.
+    """What a concept sheet of a class needs: `pictures`, `masks`, `names`, `prevalence`, per concept; and `out_of`.
 
-    The exemplars are the training pictures of the highest cosine, strongest first; prevalence is over test pictures.
+    The exemplars are the training pictures of the highest cosine, strongest first; prevalence is over test pictures, of
+    which there are `out_of`. A name that a person gave has the concept's number before it, by which it was given.
     """
-    label, train, test = study.class_names.index(class_name), study.data.train, study.data.test
+    label, train, test = study.label_of(class_name), study.data.train, study.data.test
     of_class = concepts.of_class(label)
     members = train.take(train.labels == label)
     own = own_class_maps(study, members)
@@ -349,8 +359,11 @@ def sheet(study, concepts, class_name, count=6, percentile=95.0):
         pictures.append(study.pictures([members.paths[i] for i in chosen]))
         found_masks = concepts.masks(own[chosen], members.labels[chosen], study.config.size, percentile)
         masks.append(found_masks[:, k - 1].numpy())
-    return {"pictures": pictures, "masks": masks, "names": [concepts.names[k - 1] for k in of_class],
-            "prevalence": seen[of_class - 1]}
+    names = [concepts.names[k - 1] for k in of_class]
+    if not named_by_parts(study):
+        names = [name if name == f"concept {k}" else f"{k}: {name}" for k, name in zip(of_class, names)]
+    return {"pictures": pictures, "masks": masks, "names": names, "prevalence": seen[of_class - 1],
+            "out_of": len(shown)}
 
 
 def strip(study, concepts, split, per_class=3, classes=4):

@@ -161,10 +161,11 @@ def explanation_sheet(picture, masks, percentiles, names, class_names, predicted
         axis = figure.add_subplot(grid[0, p])
         _show(axis, picture, f"masks above the {percentile:g}th percentile")
         for k in own:
-            if shown[k].any():
+            if shown[k].any() and not shown[k].all():
                 drawn = axis.contour(shown[k], levels=[0.5], colors=[OUTLINES[k % len(OUTLINES)]], linewidths=1.6)
                 drawn.set(path_effects=[withStroke(linewidth=2.8, foreground="0.1")])
     rows, first = [], None
+    colours = [OUTLINES[k % len(OUTLINES)] for k in own]
     for s, (without, scores, tier, sentence) in enumerate(steps):
         first = axis = figure.add_subplot(grid[1, s], sharey=first)
         others = np.delete(np.nan_to_num(scores, nan=0.0), label, axis=0)
@@ -176,9 +177,13 @@ def explanation_sheet(picture, masks, percentiles, names, class_names, predicted
         for k in np.flatnonzero([names[k] in without for k in own]):
             axis.axhspan(k - 0.5, k + 0.5, color="0.92", lw=0, zorder=0)
         axis.set_yticks(y, [textwrap.shorten(names[k], 16, placeholder="…") for k in own])
-        axis.set(ylim=(len(own) - 0.5, -0.5), xlim=(-0.05, max(1.3, 1.05 * np.nanmax(scores))), xlabel="PCS")
+        axis.set(ylim=(len(own) - 0.5, -0.5), xlim=(-0.05, 1.05 * max(1, np.nanmax(scores))), xlabel="PCS")
         axis.grid(axis="x", alpha=0.4)
         axis.tick_params(labelleft=s == 0)
+        if s == 0:  # the colours of the outlines above
+            axis.tick_params(axis="y", pad=16)
+            axis.scatter(np.full(len(own), -0.045), y, s=40, marker="s", c=colours, edgecolors="0.1", linewidths=0.8,
+                         transform=axis.get_yaxis_transform(), clip_on=False, zorder=4)
         left_out = f"without {', '.join(without)}" if without else "all concepts"
         axis.set_title(f"{textwrap.fill(left_out, 44)}\n{tier}", fontsize=10)
         words = figure.add_subplot(grid[2, s])

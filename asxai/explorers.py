@@ -20,14 +20,17 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import Image as Shown
 from IPython.display import Markdown, display
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from . import explorer_plots, rules
 from .common_traits import spread_over, windows_around
 from .evaluation import own_class_maps, write_names_file
 from .pictures import FORMATS, DataError, read_picture, to_batch
+from .plots import OUTLINE
 from .trait_basis import LIMIT, moved_traits, trait_basis
 
 # of `asxai.rules.Rules` those thresholds that decide about tiers, and what they are of
@@ -162,7 +165,10 @@ def concept_explorer(explainer, pictures, percentile=95.0):
     upload = widgets.FileUpload(accept="image/*", multiple=False, description="Upload")
     state = widgets.Label()
     percent = _slider("mask percentile", percentile, 50.0, 99.5, 0.5)
-    switches = [widgets.ToggleButton(True, description=name, tooltip="count it or not") for name in concepts]
+    whose = [", ".join(name for c, name in enumerate(explainer.concepts.class_names)
+                       if k in explainer.concepts.of_class(c)) for k in range(1, len(concepts) + 1)]
+    switches = [widgets.ToggleButton(True, description=name, tooltip=f"count it or not; a concept of {classes}")
+                for name, classes in zip(concepts, whose)]
 
     def add(change):
         for file in change["new"]:
@@ -202,8 +208,8 @@ def scores_in_words(explanation):
     """Tier and PCS of the predicted class as a sentence, the highest first."""
     scores = dict(zip(explanation.names, explanation.scores[explanation.class_names.index(explanation.predicted)]))
     own = sorted(((value, name) for name, value in scores.items() if not np.isnan(value)), reverse=True)
-    return f"**{explanation.tier}** · PCS of {explanation.predicted}: " + ", ".join(f"{name} {value:.2f}"
-                                                                                  for value, name in own)
+    listed = ", ".join(f"{name} {value:.2f}" for value, name in own) or "it has no concept"
+    return f"**{explanation.tier}** · PCS of {explanation.predicted}: {listed}"
 
 
 def examples(study, per_class=4):
@@ -225,18 +231,21 @@ def read_upload(file):
         raise DataError(f"{file['name']}: {error}") from error
 
 
-def explanation_sheet(explainer, source, percentiles=(85.0, 95.0, 99.0), steps=3):
+def explanation_sheet(explainer, source, percentiles=(90.0, 95.0, 99.0)):
     """What the concept explorer's controls do, for readers without a kernel: `asxai.explorer_plots.explanation_sheet`.
 
-    The first step has all concepts, each further one lacks the concept that spoke most for the class in the one before.
+    Concepts are taken away, each time that which speaks most for the class among those that are left. Shown are the
+    explanations with all, without the first, and without as many as make it less sure; if none do, without all but one.
     """
     seen, without, found = looked_at(explainer, source), [], []
-    for _ in range(steps):
+    while True:
         own, = explainer.explain_seen(seen, without=tuple(without))
         found.append((tuple(without), own))
         left = [concept.name for concept in own.judgement.concepts if concept.name not in without]
-        without = [*without, *left[:1]]
-    whole = found[0][1]
+        if len(left) < 2 or (own.tier != found[0][1].tier and len(found) > 2):
+            break
+        without = [*without, left[0]]
+    whole, found = found[0][1], found if len(found) < 3 else [*found[:2], found[-1]]
     masks = np.stack([explainer.explain_seen(seen, percentile)[0].masks for percentile in percentiles])
     return explorer_plots.explanation_sheet(whole.picture, masks, percentiles, whole.names, whole.class_names,
                                             whole.predicted, [(own, e.scores, e.tier, e.sentence) for own, e in found])
@@ -275,20 +284,32 @@ def naming_widget(study, concepts, count=5):
 def concept_strips(study, concepts, count=5, side=128):
     """Of each concept its strongest training pictures, cut around the place: uint8 `(side, count * side, 3)` each.
 
-    White where there are fewer. The classes take turns, so that a concept of several classes is seen in each.
+    Its mask is outlined, and a line parts two pictures. White where there are fewer. The classes take turns, so that a
+    concept of several classes is seen in each.
     """
     train, side = study.data.train, min(side, study.config.size)
-    best = concepts.exemplars(own_class_maps(study, train), train.labels, count)
+    own = own_class_maps(study, train)
+    best = concepts.exemplars(own, train.labels, count)
     strips = []
     for k in range(concepts.count):
         turns = [(best.pictures[c, k, e], best.points[c, k, e]) for e in range(count) for c in range(len(best.pictures))
                  if best.pictures[c, k, e] >= 0][:count]
-        windows = windows_around(to_batch([train.paths[i] for i, _ in turns], study.config.size),
-                           np.stack([point for _, point in turns]), side)
+        chosen, points = np.array([i for i, _ in turns]), np.stack([point for _, point in turns])
+        masks = concepts.masks(own[chosen], train.labels[chosen], study.config.size)[:, [k]]
+        windows = windows_around(to_batch([train.paths[i] for i in chosen], study.config.size), points, side)
+        windows = _outlined(windows, windows_around(masks, points, side))
+        windows[:, :, :, -2:] = 255
         strip = np.full((side, count * side, 3), 255, np.uint8)
         strip[:, :len(turns) * side] = windows.permute(2, 0, 3, 1).flatten(1, 2).numpy()
         strips.append(strip)
     return strips
+
+
+def _outlined(pictures, masks):
+    """uint8 `(picture, 3, side, side)` with a rim of 2 pixels around masks `(picture, 1, side, side)`."""
+    widened = torch.nn.functional.max_pool2d(masks.float(), 5, stride=1, padding=2) > 0
+    colour = torch.tensor([round(255 * c) for c in to_rgb(OUTLINE)], dtype=torch.uint8)[:, None, None]
+    return torch.where(widened & ~masks, colour, pictures)
 
 
 def write_names(study, concepts, names):

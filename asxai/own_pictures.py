@@ -2,7 +2,7 @@
 
     folder = own_folder("menagerie-pets", 10)       # ten training pictures of each class, as one's own would lie there
     cautions(load_data_set(folder))                 # sentences, made from the numbers of pictures
-    concept_cautions(study.concepts())              # and from what was found in them
+    concept_cautions(study.concepts(), study.data)  # and from what was found in them
     learning_curve("menagerie-pets", [3, 10, 30])   # what more pictures bring
     common_mistakes(folder)                         # folders that cannot be used, and what is said about them
 """
@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 
 from . import agreement, paths
 from .data import data_set_names, load_data_set
-from .evaluation import own_class_maps, true_parts
+from .evaluation import found_concepts, own_class_maps, true_parts
 from .pictures import DataError
 from .study import Study
 
@@ -87,8 +87,12 @@ def cautions(data):
     return sentences
 
 
-def concept_cautions(concepts):
-    """What is wrong with the concepts of a class: sentences, none where each has several and most vectors have one."""
+def concept_cautions(concepts, data):
+    """What may be wrong with concepts found in a data set: sentences.
+
+    None where each class has several concepts, most vectors are in one, and concepts of several classes were found in
+    `FEW` or more pictures of each.
+    """
     sentences = []
     for label, name in enumerate(concepts.class_names):
         own, left = len(concepts.of_class(label)), int((concepts.members[label] == 0).sum())
@@ -99,6 +103,13 @@ def concept_cautions(concepts):
         if left > total / 2:
             sentences.append(f"“{name}”: {left} of {total} vectors are in no concept. They fire on scenes, or on "
                              "something of the class that its few pictures do not share; notebook 02 shows them.")
+    shared = [k for k in range(1, concepts.count + 1) if (concepts.members == k).any(axis=1).sum() > 1]
+    train = int(data.train.class_counts(len(data.class_names)).min())
+    if shared and train < FEW:
+        which = f"concepts {', '.join(map(str, shared))} are" if len(shared) > 1 else f"concept {shared[0]} is"
+        sentences.append(f"{which.capitalize()} in several classes: matched by what {train} pictures of a class look "
+                         "like, which can join different things. Look at each class before you give the one name "
+                         "that all of them get.")
     return sentences
 
 
@@ -112,7 +123,7 @@ def learning_curve(data_set, counts, seed=0, place=None, **parameters):
     data, rows = load_data_set(data_set), []
     for count in [count for count in counts if count <= data.train.class_counts(len(data.class_names)).min()]:
         study = Study.train(sample_folder(data_set, count, place), seed=seed, **parameters)
-        concepts, nmi = study.concepts(), np.nan
+        concepts, nmi = found_concepts(study), np.nan  # nobody is to name those
         if data.test.parts is not None:
             winners = concepts.winners(own_class_maps(study, data.test), data.test.labels)
             table = agreement.contingency(winners, true_parts(data.test)[1], concepts.count, len(data.part_names))

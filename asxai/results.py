@@ -14,6 +14,7 @@ import pandas as pd
 from . import paths
 
 CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
+MANY = 50  # test pictures, from which on one is at most 2 points
 DIGITS = 4  # of claims and tables: more than a reader needs; the last may differ on another processor
 
 
@@ -91,6 +92,14 @@ def claim(name, values, paper="", holds=None):
     spread = round(float(values.std(ddof=1)), DIGITS) if len(values) > 1 else ""
     return {"claim": name, "paper": paper, "here": round(float(values.mean()), DIGITS), "spread": spread,
             "seeds": len(values), "holds": {True: "yes", False: "no", None: ""}[None if holds is None else bool(holds)]}
+
+
+def few_pictures(count):
+    """A sentence in Markdown about claims that rest on few test pictures, or "" where there are `MANY`."""
+    if count >= MANY:
+        return ""
+    return (f"**These numbers rest on {count} test pictures**, of which one is {100 / count:.0f} points. A “yes” says no "
+            "more than that nothing speaks against it, a “no” may be chance.")
 
 
 def record_claims(data_set, notebook, rows):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from helpers import picture_folder
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 import asxai
 from asxai import explorer_plots, explorers, inversion, paths, rules, trait_basis
@@ -449,17 +450,19 @@ def test_scores_in_words():
 
 def test_explanation_sheet_takes_the_strongest_concepts_away(study, explainer):
     path = study.data.test.paths[0]
-    figure, table = explorers.explanation_sheet(explainer, path, percentiles=(80.0, 95.0), steps=2)
-    whole = explainer.explain(path)
-    strongest = whole.judgement.concepts[0].name
-    assert list(dict.fromkeys(table["without"])) == ["", strongest]
-    less = explainer.explain(path, without=(strongest,))
-    for without, expected in (("", whole), (strongest, less)):
-        own = table[table["without"] == without]
-        np.testing.assert_allclose(own["score"], expected.scores.flatten())
-        assert set(own["tier"]) == {expected.tier}
+    figure, table = explorers.explanation_sheet(explainer, path, percentiles=(80.0, 95.0))
+    steps = [explainer.explain(path)]
+    own = [concept.name for concept in steps[0].judgement.concepts]
+    for count in range(1, len(own)):  # as if each of the concepts taken before were still the strongest
+        steps.append(explainer.explain(path, without=tuple(own[:count])))
+    less_sure = [count for count in range(2, len(own)) if steps[count].tier != steps[0].tier]
+    shown = [0, 1, (less_sure or [len(own) - 1])[0]][:len(own)]
+    assert list(dict.fromkeys(table["without"])) == [", ".join(own[:count]) for count in shown]
     words = " ".join(" ".join(text.get_text() for axis in figure.axes for text in axis.texts).split())
-    assert all(" ".join(sentence.split()) in words for sentence in (whole.sentence, less.sentence))
+    for count in shown:
+        rows, expected = table[table["without"] == ", ".join(own[:count])], steps[count]
+        np.testing.assert_allclose(rows["score"], expected.scores.flatten())
+        assert set(rows["tier"]) == {expected.tier} and " ".join(expected.sentence.split()) in words
     assert [axis.get_title() for axis in figure.axes[:2]] == ["masks above the 80th percentile",
                                                               "masks above the 95th percentile"]
 
@@ -518,8 +521,15 @@ def test_strips_take_turns_between_classes(study, concepts):
     for place, (label, rank) in enumerate([(0, 0), (1, 0), (0, 1), (1, 1)]):
         picture = study.pictures([study.data.train.paths[best.pictures[label, 0, rank]]])[0]
         top, left = np.clip(np.round(best.points[label, 0, rank] * SIZE - SIDE / 2), 0, SIZE - SIDE).astype(int)
-        np.testing.assert_array_equal(strips[0][:, place * SIDE:(place + 1) * SIDE],
-                                      picture[top:top + SIDE, left:left + SIDE])
+        shown = strips[0][:, place * SIDE:(place + 1) * SIDE - 2]
+        index = best.pictures[label, 0, rank]
+        mask = concepts.masks(maps[[index]], [label], SIZE)[0, 0].numpy()
+        mask = mask[top:top + SIDE, left:left + SIDE]
+        rim = (binary_dilation(mask, np.ones((5, 5))) & ~mask)[:, :-2]
+        expected = np.where(rim[..., None], [255, 212, 0], picture[top:top + SIDE, left:left + SIDE - 2])
+        assert rim.any() and not rim.all()
+        np.testing.assert_array_equal(shown, expected)
+        assert (strips[0][:, (place + 1) * SIDE - 2:(place + 1) * SIDE] == 255).all()
 
 
 def test_named_by_part_masks(tmp_path):

@@ -1,6 +1,7 @@
 """Few pictures of one's own: the small folder, what is said about its size, and mistakes with folders."""
 
 import shutil
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -128,7 +129,15 @@ def test_figure_of_few_pictures(curve):
 
 def test_cautions_about_concepts():
     members = np.array([[1, 0, 0, 0], [1, 2, 0, 0], [0, 0, 0, 0], [1, 2, 1, 2]])
-    found = own_pictures.concept_cautions(Concepts(members, ("a", "b"), ("one", "two", "three", "four")))
+    data = lambda least: SimpleNamespace(class_names=("one", "two", "three", "four"), train=SimpleNamespace(
+        class_counts=lambda classes: np.array([40, least, 40, 40])))
+    concepts = Concepts(members, ("a", "b"), ("one", "two", "three", "four"))
+    found = own_pictures.concept_cautions(concepts, data(20))
     assert len(found) == 4
     assert found[0].startswith("“one” has a single concept") and found[1].startswith("“one”: 3 of 4 vectors")
     assert found[2].startswith("“three” has no concept") and found[3].startswith("“three”: 4 of 4 vectors")
+    few = own_pictures.concept_cautions(concepts, data(19))
+    assert few[:4] == found and few[4].startswith("Concepts 1, 2 are in several classes: matched by what 19 pictures")
+    alone = Concepts(np.array([[1, 2], [3, 4]]), ("a", "b", "c", "d"), ("one", "two"))
+    assert own_pictures.concept_cautions(alone, SimpleNamespace(class_names=("one", "two"), train=SimpleNamespace(
+        class_counts=lambda classes: np.array([3, 3])))) == []

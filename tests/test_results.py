@@ -73,3 +73,8 @@ def test_a_short_run_renews_its_own_seed_and_keeps_the_others(figures):
     assert again.values.tolist() == [[1, 0.5], [1, 0.6], [0, 0.1], [2, 0.3]]
     empty = results.save_seeds(pd.DataFrame(columns=["seed", "value"]), "d", "02_none")
     assert empty.empty and results.read_table("d", "02_none").empty
+
+
+def test_few_pictures_are_named_beside_claims():
+    assert results.few_pictures(50) == ""
+    assert results.few_pictures(4).startswith("**These numbers rest on 4 test pictures**, of which one is 25 points.")
