@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import maximum_filter
 
-from .plots import _masked, _row_label, _show
+from .plots import DIMMED, _masked, _row_label, _show
 
 MOST_CONCEPTS = 12  # that a sheet shows one by one; its table always holds all
 COUNTED = 20  # pictures, below which they are counted: one of them is more than 5 %
@@ -178,6 +178,8 @@ def measure_dots(table):
         axis.tick_params(axis="x", labelsize=9)
         axis.grid(axis="x", alpha=0.4)
         axis.margins(x=0.08)
+        if own[["value", "high"]].max(axis=None) <= 1:  # what cannot be more than 1 has no axis beyond
+            axis.set_xlim(right=min(axis.get_xlim()[1], 1.03))
     axes[0, 0].set_yticks(range(len(methods)), [textwrap.fill(method.replace("_", " "), 22) for method in methods])
     axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)  # of all panels: they share it
     legend = "dot: a seed, with bootstrap interval; diamond and number: mean"
@@ -209,7 +211,7 @@ def _outlined(axis, picture, mask):
     if mask.any() and not mask.all():
         _masked(axis, picture, mask)
     else:
-        _show(axis, picture if mask.all() else (picture * 0.45).astype(np.uint8))
+        _show(axis, picture if mask.all() else (picture * DIMMED).astype(np.uint8))
 
 
 def _blank(axis):

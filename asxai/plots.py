@@ -13,6 +13,7 @@ from .measures import subspace_distances
 from .pictures import to_batch
 
 OUTLINE = "#ffd400"  # yellow: seen on fur, grass, sand and petals alike, also without colour vision
+DIMMED = 0.6  # how bright the rest of a picture stays around a mask: dark photographs must still be seen
 MOST_CLASSES = 16  # that a figure shows one by one; tables always hold all
 STAGE_COLOURS = {"warm-up": "#e8eef7", "joint": "#ffffff", "replacement": "#fbe3d0", "last layer": "#e3f1e3"}
 
@@ -229,7 +230,7 @@ def _square(box, size):
 
 def _masked(axis, picture, mask):
     """The picture, dimmed outside the mask, with the mask's outline."""
-    _show(axis, np.where(mask[..., None], picture, picture * 0.45).astype(np.uint8))
+    _show(axis, np.where(mask[..., None], picture, picture * DIMMED).astype(np.uint8))
     axis.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
 
 
