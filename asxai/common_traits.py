@@ -354,7 +354,7 @@ def claims(specific, normal, ratios, races):
     if shares[OURS].notna().any():  # else no class has several concepts
         rows.append(claim("specificity_diagonal", shares[OURS].dropna(), "higher than S-XAI, as figures show",
                           shares[OURS].mean() >= DIAGONAL_TARGET and above))
-    for name, method in (("specificity_diagonal_sxai", SUPERPIXELS), ("specificity_diagonal_boxes", BOXES)):
+    for name, method in (("specificity_diagonal_superpixels", SUPERPIXELS), ("specificity_diagonal_boxes", BOXES)):
         if method in shares:
             rows.append(claim(name, shares[method]))
     if len(races):

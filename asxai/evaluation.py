@@ -19,7 +19,7 @@ from sklearn.decomposition import MiniBatchNMF
 from sklearn.exceptions import ConvergenceWarning
 
 from . import agreement, paths
-from .concepts import Concepts, find_concepts, name_by_parts, names_from_file, names_template
+from .concepts import Concepts, find_concepts, is_named_after, name_by_parts, names_from_file, names_template
 from .discovery import Objectness
 from .features import BATCH, code_hash, seeded
 from .folders import tail
@@ -383,6 +383,22 @@ def part_counts(study, concepts, split=None):
     split = split or study.data.test
     winners = concepts.winners(own_class_maps(study, split), split.labels)
     return agreement.contingency(winners, true_parts(split)[1], concepts.count, len(study.data.part_names)).sum(axis=0)
+
+
+def other_parts_in_words(counts, concept_names, part_names):
+    """Which concepts win more of another part's cells than the concept that is called after that part: a sentence.
+
+    counts: of `part_counts`. The share is of the part's cells.
+    """
+    shares, found = counts[1:] / np.maximum(counts.sum(axis=0), 1), []  # (concept, part)
+    for p, part in enumerate(part_names):
+        named = [k for k, name in enumerate(concept_names) if is_named_after(name, part)]
+        best = int(shares[:, p].argmax())
+        if best not in named and shares[best, p] > 0:
+            own = f"{100 * shares[named, p].max():.0f} %" if named else "no concept of that name"
+            found.append(f"“{concept_names[best]}” wins {100 * shares[best, p]:.0f} % of “{part}” ({own})")
+    return ("Concepts that win more of a part than those that are called after it: " + "; ".join(found) + "." if found
+            else "Each part is won most by a concept that is called after it.")
 
 
 def named_parts(study, concepts, split=None):

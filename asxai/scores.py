@@ -28,7 +28,7 @@ from . import common_traits as ct
 from . import paths
 from .features import code_hash
 from .sensitivity import layer_ranks
-from .traits import weighted_activation
+from .traits import normality, weighted_activation
 
 ACTIVATIONS = ("cosine", "channels")
 RANK_PICTURES = 30  # of a class, for R_s: ranks hardly depend on the picture
@@ -185,3 +185,20 @@ def study_importance(study, concepts):
     for label, own in enumerate(found):
         importance[label, [concepts.names.index(name) for name in own.names]] = own.sensitivity().scaled
     return importance
+
+
+def cosine_normality(study, concepts):
+    """A row per class and concept: `r2`, `p`, `skew`, `largest` of its best cosine in the class's training pictures.
+
+    The best cosine is what `study_scores` fits a normal distribution to, and not A_s of notebook 03.
+    """
+    train, rows = study.data.train, []
+    activation = concept_activation(concepts, study.similarity(train))
+    for label, class_name in enumerate(study.class_names):
+        for k in concepts.of_class(label):
+            values = np.asarray(activation[train.labels == label, label, k - 1], dtype=np.float64)
+            if len(values) >= 3 and np.ptp(values) > 0:
+                found = normality(values)
+                rows.append({"class": class_name, "concept": concepts.names[k - 1], "r2": found.r2, "p": found.p,
+                             "skew": found.skew, "largest": values.max()})
+    return pd.DataFrame(rows, columns=["class", "concept", "r2", "p", "skew", "largest"])

@@ -294,6 +294,12 @@ def bars_of(tiers_of):
     return tiers_of[tiers_of["tier"] != "all"].rename(columns=names).reset_index(drop=True)
 
 
+def tiers_in_words(tiers_of):
+    """How often each tier is right on confusing pictures, from `tiers_table`: "sure 8 % of 12, ...", "" without any."""
+    own = tiers_of[(tiers_of["set"] == CONFUSING) & tiers_of["tier"].isin(TIERS) & (tiers_of["pictures"] > 0)]
+    return ", ".join(f"{row.tier} {100 * row.accuracy:.0f} % of {row.pictures}" for row in own.itertuples())
+
+
 def curves(found):
     """Risk-coverage curves of `confidences` over all sets, `{name: (coverage, risk, aurc)}`."""
     return {name: tuple(risk_coverage(*own)) for name, own in confidences(found, clipped=False).items()}
@@ -375,6 +381,10 @@ def claims(tiers_of, softmax, confidence, others=None):
         corrected = softmax.loc[(softmax["set"] == CONFUSING) & (softmax["network"] == SOFTMAX), "not sure then"]
         if corrected.notna().all():  # else the softmax is sure of none
             rows.append(claim("not_sure_where_softmax_is", corrected, "corrects overconfidence",
+                              lambda value: value >= NOT_SURE_TARGET))
+        wrong = softmax.loc[(softmax["set"] == CONFUSING) & (softmax["network"] == SOFTMAX), "not sure if wrong"]
+        if wrong.notna().all():  # else the softmax is right wherever it is sure
+            rows.append(claim("not_sure_where_softmax_is_wrong", wrong, "corrects overconfidence",
                               lambda value: value >= NOT_SURE_TARGET))
     areas = confidence[confidence["measure"] == "AURC"].set_index("confidence")["value"]
     rows += [claim("aurc_explanation", areas[EXPLANATION], "", lambda value: value <= areas[SOFTMAX]),

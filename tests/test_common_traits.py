@@ -667,11 +667,11 @@ def test_claims_are_means_over_seeds_of_this_study():
     here = {name: row["here"] for name, row in rows.items()}
     assert here == pytest.approx({
         "qq_r2_min": 0.93, "qq_r2_median": (0.925 + 0.97) / 2, "shapiro_w_min": 0.865,
-        "trait_explained_variance": 0.5, "specificity_diagonal": 0.9, "specificity_diagonal_sxai": 0.6,
+        "trait_explained_variance": 0.5, "specificity_diagonal": 0.9, "specificity_diagonal_superpixels": 0.6,
         "specificity_diagonal_boxes": 0.6, "inversion_speedup": 14})
     assert {name: row["seeds"] for name, row in rows.items() if row["seeds"] > 1} == {
         "qq_r2_min": 2, "qq_r2_median": 2, "shapiro_w_min": 2, "specificity_diagonal": 2,
-        "specificity_diagonal_sxai": 2}
+        "specificity_diagonal_superpixels": 2}
     assert rows["specificity_diagonal"]["spread"] == pytest.approx(np.std([0.8, 1.0], ddof=1), abs=1e-4)
 
 
@@ -679,7 +679,7 @@ def test_claims_of_methods_and_races_that_are_missing_are_left_out():
     always = {"qq_r2_min", "qq_r2_median", "shapiro_w_min", "trait_explained_variance", "specificity_diagonal"}
     assert set(claimed()) == always
     assert set(claimed(shares(ours=[1.0], boxes=[0.5]))) == always | {"specificity_diagonal_boxes"}
-    assert set(claimed(shares(ours=[1.0], superpixels=[0.5]))) == always | {"specificity_diagonal_sxai"}
+    assert set(claimed(shares(ours=[1.0], superpixels=[0.5]))) == always | {"specificity_diagonal_superpixels"}
     assert set(claimed(races=raced(3))) == always | {"inversion_speedup"}
     assert claimed(races=raced(3))["inversion_speedup"]["holds"] == "no"
 

@@ -318,3 +318,14 @@ def test_a_strip_and_the_counts_are_of_the_pictures_of_the_split(study, concepts
     counts = evaluation.part_counts(study, concepts)
     for k, part in np.ndindex(counts.shape):
         assert counts[k, part] == ((winners == k) & (parts == part + 1)).sum()
+
+
+def test_parts_that_another_concept_wins_are_named():
+    counts = np.array([[5, 0, 1, 0], [10, 0, 0, 0], [0, 12, 6, 0], [5, 8, 3, 0]])  # background, then three concepts
+    words = evaluation.other_parts_in_words(counts, ("ear", "leg", "concept 3"), ("ear", "tail", "leg", "nose"))
+    assert words == ("Concepts that win more of a part than those that are called after it: “leg” wins 60 % of “tail” "
+                     "(no concept of that name).")
+    words = evaluation.other_parts_in_words(counts[:, :3], ("leg", "ear", "tail"), ("ear", "tail", "leg"))
+    assert "“leg” wins 50 % of “ear” (0 %)" in words and "“ear” wins 60 % of “tail” (40 %)" in words
+    assert "“ear” wins 60 % of “leg” (0 %)" in words
+    assert evaluation.other_parts_in_words(counts[:, :1], ("ear", "leg", "tail"), ("ear",)).startswith("Each part is won")

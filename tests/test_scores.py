@@ -342,3 +342,21 @@ def test_channel_activation_of_pictures_is_that_of_their_cached_features(study, 
     at = concepts.names.index(traits[0].names[0])
     np.testing.assert_allclose(fewer[:, 0, at], kept[:, 0, at], rtol=1e-12)
     assert np.isnan(np.delete(fewer[:, 0], at, axis=1)).all()
+
+
+def test_normality_of_the_cosine_is_that_of_what_is_fitted(study, concepts):
+    table = scores_module.cosine_normality(study, concepts)
+    train, fitted = study.data.train, study_scores(study, concepts)
+    similarity = study.similarity(train).double().numpy()
+    rows = iter(table.itertuples())
+    for label, members in enumerate(concepts.members):
+        for k in concepts.of_class(label):
+            own = similarity[train.labels == label, label][:, members == k].max(axis=1)
+            row = next(rows)
+            assert (row[1], row.concept) == (study.class_names[label], concepts.names[k - 1])
+            assert row.largest == pytest.approx(own.max())
+            assert fitted.mean[label, k - 1] == pytest.approx(own.mean())
+            deviations = (own - own.mean()) / own.std()
+            assert row.skew == pytest.approx((deviations ** 3).mean())
+            assert 0 < row.r2 <= 1 and 0 <= row.p <= 1
+    assert next(rows, None) is None

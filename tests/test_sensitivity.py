@@ -451,11 +451,12 @@ def seeds(rank=0.1, sobol=0.8, zero=0, reference=sensitivity.UNDRAWN):
 def test_claims_by_hand():
     rows = {row["claim"]: row for row in sensitivity.claims(*seeds())}
     assert list(rows) == ["rank_order_halves", "rank_order_halves_by_vote", "rank_vs_causal",
-                          "best_alternative_vs_causal: Sobol index", "redundant_filters", "eyes_rank_first",
+                          "rank_vs_causal: concept hidden", "best_alternative_vs_causal: Sobol index", "redundant_filters", "eyes_rank_first",
                           "legs_rank_last", "wings_above_beak"]
     assert {name: (row["here"], row["holds"]) for name, row in rows.items()} == {
         "rank_order_halves": (0.925, "yes"), "rank_order_halves_by_vote": (0.85, "no"), "rank_vs_causal": (0.1, "no"),
-        "best_alternative_vs_causal: Sobol index": (0.8, ""), "redundant_filters": (0, "no"),
+        "rank_vs_causal: concept hidden": (0.1, "no"),
+        "best_alternative_vs_causal: Sobol index": (0.8, ""), "redundant_filters": (0, ""),
         "eyes_rank_first": (0.5, "no"), "legs_rank_last": (1, "yes"), "wings_above_beak": (1, "yes")}
     assert rows["rank_order_halves"]["seeds"] == 2
     rows = {row["claim"]: row for row in sensitivity.claims(*seeds(0.6, -0.5, 1))}
@@ -464,6 +465,8 @@ def test_claims_by_hand():
     halves, correlations, filters, order = seeds()
     rows = sensitivity.claims(halves, correlations, filters, order[:0])
     assert [row["claim"] for row in rows][-1] == "redundant_filters"
+    rows = sensitivity.claims(*seeds(reference=sensitivity.HIDDEN))
+    assert not any(row["claim"].startswith("rank_vs_causal:") for row in rows), "there is one test of importance only"
 
 
 def test_the_reference_is_what_is_not_drawn_where_there_is_any():

@@ -1,5 +1,7 @@
 """Confusing pictures and what confidence is worth on them: plain loops, and a tiny drawn and a tiny plain study."""
 
+import re
+
 import menagerie
 import numpy as np
 import pandas as pd
@@ -459,11 +461,14 @@ def test_claims(some):
     rows = claim_rows(some)
     assert list(rows) == [
         "sure_accuracy", "sure_coverage", "probably_accuracy", "not_sure_on_confusing", "softmax_sure_on_confusing",
-        "black_box_sure_on_confusing", "not_sure_where_softmax_is", "aurc_explanation", "aurc_softmax"]
+        "black_box_sure_on_confusing", "not_sure_where_softmax_is", "not_sure_where_softmax_is_wrong", "aurc_explanation", "aurc_softmax"]
     here = {name: row["here"] for name, row in rows.items()}
     assert (here["sure_accuracy"], here["sure_coverage"], here["probably_accuracy"]) == (1, 0.5, 1)
     assert (here["not_sure_on_confusing"], here["softmax_sure_on_confusing"]) == (0.6, 0.6)
     assert here["not_sure_where_softmax_is"] == pytest.approx(2 / 3, abs=1e-4)
+    softmax = softmax_table(some, RULES).set_index(["set", "network"])
+    wrong = softmax.loc[(trust.CONFUSING, trust.SOFTMAX), "not sure if wrong"]
+    assert here["not_sure_where_softmax_is_wrong"] == pytest.approx(wrong, abs=1e-4)
     holds = {name: row["holds"] for name, row in rows.items()}
     assert holds["sure_accuracy"] == "yes" and holds["sure_coverage"] == "no" and holds["probably_accuracy"] == ""
     assert holds["not_sure_on_confusing"] == "no" and holds["softmax_sure_on_confusing"] == "yes"
@@ -476,6 +481,23 @@ def test_claims(some):
 def test_nothing_is_claimed_of_a_softmax_that_is_never_sure():
     modest = {CLEAN: planted([SURE], [True], [0.95]), CROP: planted([UNSURE], [True], [0.6])}
     assert "not_sure_where_softmax_is" not in claim_rows(modest)
+
+
+def test_nothing_is_claimed_of_errors_of_a_softmax_that_is_right_wherever_it_is_sure():
+    right = {CLEAN: planted([SURE], [True], [0.95]), CROP: planted([UNSURE], [True], [0.95])}
+    assert "not_sure_where_softmax_is_wrong" not in claim_rows(right)
+    assert "not_sure_where_softmax_is" in claim_rows(right)
+
+
+def test_tiers_in_words_are_those_of_confusing_pictures(some):
+    own = tiers_table(some, RULES)
+    own = own[own["set"] == trust.CONFUSING].set_index("tier")
+    words = trust.tiers_in_words(tiers_table(some, RULES))
+    for part in words.split(", "):
+        tier, accuracy, pictures = re.fullmatch(r"(.+) (\d+) % of (\d+)", part).groups()
+        assert int(pictures) == own.loc[tier, "pictures"] > 0
+        assert int(accuracy) == round(100 * own.loc[tier, "accuracy"])
+    assert trust.tiers_in_words(tiers_table({CLEAN: some[CLEAN]}, RULES)) == ""
 
 
 def test_claims_of_clean_pictures_alone():
