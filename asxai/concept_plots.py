@@ -28,7 +28,7 @@ def concept_sheet(pictures, masks, names, prevalence, title, activations=None, o
 
     pictures, masks: uint8 `(concept, exemplar, height, width, 3)` and bool `(concept, exemplar, height, width)`, or
     lists with one such array per concept, where some have fewer exemplars than others
-    names, prevalence: per concept; the share of pictures in which it wins cells, in [0, 1], NaN where it is not known
+    names, prevalence: per concept; the share of test pictures in which it wins cells, NaN where it is not known
     out_of: how many pictures that is a share of; of few they are counted, for a percentage would promise too much
     activations: numbers `(concept, exemplar)`, or a list, that are written above the exemplars
 
@@ -61,8 +61,8 @@ def concept_sheet(pictures, masks, names, prevalence, title, activations=None, o
 
 def _share(share, out_of):
     if out_of is not None and out_of < COUNTED:
-        return f"wins cells in\n{round(share * out_of)} of {out_of} pictures"
-    return f"wins cells in {'under 1' if 0 < share < 0.005 else f'{100 * share:.0f}'} %\nof pictures"
+        return f"wins cells in {round(share * out_of)}\nof {out_of} test pictures"
+    return f"wins cells in {'under 1' if 0 < share < 0.005 else f'{100 * share:.0f}'} %\nof test pictures"
 
 
 def concept_map_strip(pictures, winners, names, title, parts=None, part_names=None):

@@ -432,22 +432,25 @@ def names_from_file(path, winners, hashes, count):
     winners: `(picture, cells, cells)` for the pictures with these hashes, among them those of the file
 
     A concept takes the name whose points it wins most often; it stays "concept k" if that is an entry without a name,
-    if two are equal, or if it wins none. Where two take the same name, the one that wins more of its points is called
-    by it and the other "<name> 2". Raises ValueError for a file that is not as described.
+    if two are equal, or if it wins none. Where two take the same name, the one of the earlier entry is called by it
+    (of one entry that which wins more of its points) and the other "<name> 2". Raises ValueError for a file that is not as described.
     """
     entries, winners = read_names(path), np.asarray(winners)
     keys = [name or number for number, (name, _) in enumerate(entries)]  # an entry without a name competes, as itself
     names, position = list(dict.fromkeys(keys)), {picture: i for i, picture in enumerate(hashes)}
-    votes = np.zeros((count + 1, len(names)), np.int64)
-    for key, (_, points) in zip(keys, entries):
+    votes, by_entry = np.zeros((count + 1, len(names)), np.int64), np.zeros((count + 1, len(entries)), np.int64)
+    for number, (key, (_, points)) in enumerate(zip(keys, entries)):
         for picture, *point in points:
             if picture in position:
                 row, column = (min(int(p * cells), cells - 1) for p, cells in zip(point, winners.shape[1:]))
-                votes[winners[position[picture], row, column], names.index(key)] += 1
+                winner = winners[position[picture], row, column]
+                votes[winner, names.index(key)] += 1
+                by_entry[winner, number] += 1
     best = votes.max(axis=1)
     clear = (best > 0) & ((votes == best[:, None]).sum(axis=1) == 1)
     wanted = [names[v] if c and isinstance(names[v], str) else "" for v, c in zip(votes.argmax(axis=1), clear)]
-    return _numbered(wanted[1:], best[1:])
+    earlier = -by_entry.argmax(axis=1) * (best.max() + 1)
+    return _numbered(wanted[1:], (earlier + best)[1:])
 
 
 def read_names(path):
@@ -461,6 +464,8 @@ def read_names(path):
             if not (isinstance(picture, str) and 0 <= y <= 1 and 0 <= x <= 1):
                 raise ValueError(f"point {[picture, y, x]}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # ValueError: also text that is no JSON
-        raise ValueError(f"{path} is no file of names ({error!r}); mend it (format {FORMAT}, per concept a name and "
+        reason = (f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+                  if isinstance(error, ValueError) else "something in it is of another kind")
+        raise ValueError(f"{path} is no file of names ({reason}); mend it (format {FORMAT}, per concept a name and "
                          "points [hash, y, x] from 0 to 1), or remove it: the next run writes an empty one") from error
     return entries

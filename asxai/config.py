@@ -4,6 +4,7 @@ The defaults are for two CPU cores and the drawn data sets; `PAPER` holds what t
 """
 
 import dataclasses
+import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -93,7 +94,8 @@ class Config:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in parameters:
             if name not in known:
-                raise TypeError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")
+                near = "".join(f"; is {found!r} meant?" for found in difflib.get_close_matches(name, known, 1))
+                raise TypeError(f"unknown parameter {name!r}{near or ';'} The parameters are {', '.join(known)}")
         folder = Path(data_set).expanduser()
         if str(data_set) not in data_set_names() and folder.is_dir():
             data_set = folder.resolve()  # which still holds when the reader moves about

@@ -25,7 +25,7 @@ def trait_view(picture, highest, lowest, scores, title):
     pair, of both, `(exemplar,)` each. The table has a row per exemplar: `end`, `rank`, `score`.
     """
     # places in inches, and no layout engine: this is drawn at every move of a slider
-    width, height, side = 3 + 1.35 * max(len(highest), len(lowest)), 3.25, 1.25
+    width, height, side = 3 + 1.35 * max(len(highest), len(lowest)), 3.4, 1.25
     figure = plt.figure(figsize=(width, height), layout="none")
     at = lambda left, bottom, side: figure.add_axes((left / width, bottom / height, side / width, side / height))
     _show(at(0.05, 0.05, 2.8), np.asarray(picture))
@@ -58,7 +58,7 @@ def trait_sheet(pictures, values, lowest, highest, ratios, title):
     changed = np.abs(pictures - pictures[:, [values.index(0)]].astype(float)).mean(axis=(2, 3, 4)) / 255
     rows = []
     for k, row in enumerate(axes):
-        shown = [*lowest[k][::-1], *pictures[k], *highest[k]]  # the furthest outside
+        shown = [*lowest[k][::-1], *pictures[k], *highest[k]]  # the furthest beside the trait
         for axis, picture in zip(row, shown):
             _show(axis, np.asarray(picture))
         for axis in row[len(shown):]:
@@ -66,9 +66,9 @@ def trait_sheet(pictures, values, lowest, highest, ratios, title):
         _row_label(row[0], f"component {k + 1}\n{100 * ratios[k]:.0f} % of the\nvariance")
         rows += [{"component": k + 1, "value": value, "explained_variance_ratio": float(ratios[k]), "changed": change}
                  for value, change in zip(values, changed[k])]
-    names = ["lowest" if e == count - 1 else "" for e in range(count)]
-    names += ["trait" if value == 0 else f"{value:+g} std" for value in values]
-    for axis, name in zip(axes[0], names + ["highest"]):
+    names = [*["next"] * (count - 1), "lowest", *("trait" if value == 0 else f"{value:+g} std" for value in values),
+             "highest", *["next"] * (count - 1)]
+    for axis, name in zip(axes[0], names):
         axis.set_title(name, fontsize=10, pad=3)
     _title(figure, title)
     return figure, pd.DataFrame(rows)

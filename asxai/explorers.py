@@ -71,7 +71,7 @@ def trait_figure(study, basis, weights, count=4):
     """`asxai.explorer_plots.trait_view` of a `TraitBasis` at some weights `(component,)`."""
     (picture,), scores = _uint8(moved_traits(study, basis, [weights])), basis.along(weights)
     ends = basis.ends(weights, min(count, len(scores) // 2))
-    way = "the way the sliders point" if np.any(weights) else "component 1, for no slider points anywhere"
+    way = "the way the sliders point" if np.any(weights) else "component 1 (all sliders at 0)"
     return explorer_plots.trait_view(picture, *(basis.windows[end] for end in ends), [scores[end] for end in ends],
                                      f"{basis.class_name}, {basis.concept}; pictures along {way}")
 
@@ -263,7 +263,8 @@ def naming_widget(study, concepts, count=5):
         raise ValueError(f"study: concepts of {study.data.name!r} are named by its part masks; names are given by hand "
                          "to data sets without any")
     sheets = concept_strips(study, concepts, count)
-    fields = [widgets.Text(name, description=f"concept {k}") for k, name in enumerate(concepts.names, 1)]
+    fields = [widgets.Text(name, description=f"concept {k}", placeholder="no name yet")
+              for k, name in enumerate(_given(concepts.names), 1)]
     button, state = widgets.Button(description="Write names", button_style="primary"), widgets.Label()
 
     def write(_):
@@ -272,7 +273,7 @@ def naming_widget(study, concepts, count=5):
         except ValueError as error:
             state.value = str(error)
         else:
-            state.value = f"written: {', '.join(written.names)}; run the cells below again"
+            state.value = f"written: {', '.join(written.names)}; run the cells from “Concepts” on again"
 
     button.on_click(write)
     layout = widgets.Layout(height="96px")
@@ -316,12 +317,12 @@ def write_names(study, concepts, names):
     """Write names of concepts to the data set's file of names; the study's concepts under these names.
 
     names: one for each of concepts 1, 2, ..., or those of some by number, {1: ..., 4: ...}; the others keep theirs. An
-    empty name leaves a concept as "concept k". What the file held before is replaced. Raises ValueError for another
+    empty name leaves a concept as "concept k", and _ stands for a space. What the file held before is replaced. Raises ValueError for another
     number of names than there are concepts, and for a number that none has.
     """
     if isinstance(names, dict):
         names = _by_number(names, concepts)
-    names = [str(name).strip() for name in names]
+    names = [str(name).replace("_", " ").strip() for name in names]
     if len(names) != concepts.count:
         raise ValueError(f"names={names} must be {concepts.count}, one for each concept; \"\" for one without a name")
     write_names_file(study, concepts, ["" if name == f"concept {number}" else name
@@ -329,9 +330,16 @@ def write_names(study, concepts, names):
     return study.concepts()
 
 
+def _given(names):
+    """Names as a person gave them: "" for "concept k", and without the number that tells two of one name apart."""
+    alone = [re.sub(r" \d+$", "", name) for name in names]
+    return ["" if name == f"concept {k}" else base if base in names else name
+            for k, (name, base) in enumerate(zip(names, alone), 1)]
+
+
 def _by_number(names, concepts):
     """The names of all concepts; some of them, by number, are new. As a key, 1, "1" and "concept 1" are the same."""
-    result = list(concepts.names)
+    result = _given(concepts.names)
     for key, name in names.items():
         number = str(key).removeprefix("concept ")
         if not (number.isdecimal() and 1 <= int(number) <= concepts.count):

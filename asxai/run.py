@@ -77,8 +77,8 @@ def find_notebooks(names, places: Places) -> list[Path]:
     for name in [Path(name).name.removesuffix(".ipynb") for name in names]:
         meant = [stem for stem in known if stem == name] or [stem for stem in known if name and stem.startswith(name)]
         if len(meant) != 1:
-            problem = f"{name!r} may be {' or '.join(meant)}" if meant else f"no notebook {name}"
-            raise RunError(f"{problem}; there are {', '.join(known)}")
+            problem = f"{name!r} may be {' or '.join(meant)}." if meant else f"no notebook {name}. {_meant(name, known)}"
+            raise RunError(f"{problem.strip()} There are {', '.join(known)}")
         wanted |= set(meant)
     return [path for stem, path in known.items() if stem in wanted or not names]
 
@@ -142,6 +142,8 @@ def plan_parameters(notebooks: list[Path], texts: dict[str, str], command: str) 
     if unknown := [parameter for parameter in texts if parameter not in everywhere]:
         raise RunError(f"no parameter {', '.join(unknown)} in {', '.join(defaults)}. {_meant(unknown[0], everywhere)}"
                        f"Known: {', '.join(everywhere)}")
+    if texts.get("protocol") not in (None, *PROTOCOL.values()):
+        raise RunError(f"protocol={texts['protocol']} is unknown; choose one of {', '.join(PROTOCOL.values())}")
     return {
         name: {"protocol": PROTOCOL[command]}
         | {parameter: convert(parameter, text, known[parameter]) for parameter, text in texts.items()

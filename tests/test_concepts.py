@@ -421,6 +421,13 @@ def test_names_go_to_the_concepts_that_win_the_points(tmp_path):
     assert names == ("p 2", "p", "concept 3", "q", "concept 5", "s")
 
 
+def test_of_two_entries_of_one_name_the_earlier_keeps_it(tmp_path):
+    winners = np.zeros((1, 4, 4), int)
+    winners[0, 0] = [1, 2, 2, 2]
+    path = written(tmp_path / "names.json", [("p", [["a", 0, 0.1]]), ("p", [["a", 0, 0.4], ["a", 0, 0.6], ["a", 0, 0.9]])])
+    assert names_from_file(path, winners, ["a"], 2) == ("p", "p 2"), "though the second wins more points"
+
+
 @pytest.mark.parametrize("text", [
     "", "{", "[]", '{"format": 2, "concepts": [{"name": "", "points": []}]}', '{"format": 1, "concepts": []}',
     '{"format": 1, "concepts": [{"points": []}]}', '{"format": 1, "concepts": [{"name": 3, "points": []}]}',

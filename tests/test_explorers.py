@@ -536,3 +536,14 @@ def test_named_by_part_masks(tmp_path):
     named = SimpleNamespace(data=SimpleNamespace(name="drawn", validation=SimpleNamespace(parts=("mask.png",))))
     with pytest.raises(ValueError, match="concepts of 'drawn' are named by its part masks"):
         explorers.naming_widget(named, None)
+
+
+def test_names_that_two_concepts_share_are_given_back_as_they_were(study, names):
+    concepts = study.concepts()
+    written = explorers.write_names(study, concepts, {1: "left_wing", 2: "left wing"})
+    assert written.names[:2] == ("left wing", "left wing 2")
+    widget = explorers.naming_widget(study, written, count=2)
+    fields = controls(widget, widgets.Text)
+    assert [fields[f"concept {k}"].value for k in (1, 2)] == ["left wing", "left wing"]
+    assert explorers.write_names(study, written, {1: "left_wing"}).names[:2] == ("left wing", "left wing 2")
+    assert [entry["name"] for entry in json.loads(names.read_text())["concepts"]][:2] == ["left wing"] * 2

@@ -77,9 +77,10 @@ def figure(places, name, data_set=PETS):
     (dict(texts={"data_set": WILD}), "given with --dataset"),
     (dict(data_sets=["menagerie-pest"]), "'menagerie-pest' is neither a folder nor one of extra, menagerie-flowers"),
     (dict(data_sets=["menagerie-pest"]), "Is 'menagerie-pets' meant"),
-    (dict(names=["01_frist"]), "no notebook 01_frist; there are 01_first, 02_second"),
-    (dict(names=["0"]), "'0' may be 01_first or 02_second"),
-    (dict(names=[""]), "no notebook ; there are"),
+    (dict(names=["01_frist"]), "no notebook 01_frist. Is '01_first' meant. There are 01_first, 02_second"),
+    (dict(texts={"protocol": "lng"}), "protocol=lng is unknown; choose one of short, long"),
+    (dict(names=["0"]), "'0' may be 01_first or 02_second. There are"),
+    (dict(names=[""]), "no notebook . There are"),
 ])
 def test_a_mistake_is_named_before_anything_runs(places, given, message):
     with pytest.raises(run.RunError, match=message.replace("[", r"\[")):
