@@ -36,7 +36,8 @@ WIDTH = 11  # inches, of a notebook
 MOST_RINGS = 5  # classes that a bubble ring shows one by one; tables always hold all
 MOST_SPOKES = 14  # concepts of a bubble ring, and outlines on a picture
 MOST_BARS = 12  # classes of a histogram
-MOST_REGIONS = 8
+MOST_REGIONS = 9
+CARDS = 3  # of regions, side by side
 BEST = 3  # classes that a region is compared with
 MOST_EXEMPLARS = 8
 CLASS_COLOURS = tuple(colour for colour in COLOURS if colour != YELLOW)
@@ -367,7 +368,7 @@ def _picture(picture, masks, names):
 
 
 def _draw_picture(axis, box, picture, masks, names, outlines):
-    """A picture with outlines of masks, in colours by number, and names at both sides, in a box; where both end."""
+    """A picture with outlines of masks, in colours by number, and names at both sides, in a box."""
     left, bottom, width, height = box
     seen = list(outlines)
     anchors = {k: _anchor(masks[k]) for k in seen}
@@ -379,7 +380,7 @@ def _draw_picture(axis, box, picture, masks, names, outlines):
     scale = min(height / picture.shape[0], (width - sum(columns.values()) - sum(gap.values())) / picture.shape[1])
     high, wide = scale * picture.shape[0], scale * picture.shape[1]
     x = left + columns[-1] + gap[-1] + (width - sum(columns.values()) - sum(gap.values()) - wide) / 2
-    y = end = bottom + height - high
+    y = bottom + height - high
     axis.imshow(picture, extent=(x, x + wide, y, y + high), zorder=1, interpolation="antialiased")
     for k in seen:
         _outline(axis, masks[k], (x, x + wide, y, y + high), outlines[k])
@@ -387,9 +388,7 @@ def _draw_picture(axis, box, picture, masks, names, outlines):
         at = {k: np.array([x + wide * anchors[k][1], y + high * (1 - anchors[k][0])]) for k in own}
         entries = [(names[k], "", "k", outlines[k], at[k]) for k in own]
         edge = x - gap[-1] if side < 0 else x + wide + gap[1]
-        end = min(end, _label_column(axis, entries, edge, side, bottom, bottom + height, columns[side],
-                                     on_picture=True))
-    return end
+        _label_column(axis, entries, edge, side, bottom, bottom + height, columns[side], on_picture=True)
 
 
 def _outline(axis, mask, extent, colour, width=1.6):
@@ -431,7 +430,7 @@ def _draw_exemplars(axis, box, exemplars, names):
 
 
 def region_panel(picture, masks, names, scores, class_names, probabilities, title="", exemplars=None,
-                 quantity="PCS", prediction="softmax"):
+                 quantity="PCS", prediction="softmax", truths=None):
     """Figure 5: each important region of a picture, and which classes it resembles most, beside the black box.
 
     picture: uint8 `(height, width, 3)`. names: of the regions
@@ -440,10 +439,12 @@ def region_panel(picture, masks, names, scores, class_names, probabilities, titl
     probabilities: `(class,)`, of the black box
     exemplars: per region a patch of the most similar class's concept, uint8 `(height, width, 3)` or None; or None
     quantity, prediction: what scores are, and what to call the black box
+    truths: per region the class that it truly comes from, for a ✓ or ✗ on its card, or "" where nobody knows; or None
 
-    Each region shows its best classes, see `BEST`; of many regions those of the highest score are shown, see
-    `MOST_REGIONS`. The table has a row per region and class: `region`, `class`, `score`, `rank` (1 is the highest, 0
-    where the class lacks the concept), and `probability` of the class. Raises ValueError for shapes that do not fit.
+    Each region shows its best classes, see `BEST`. Of many regions (`MOST_REGIONS`) the best one of each true class (of
+    each class on top, where that is unknown) is shown, and then those of the highest score. The table has a row per
+    region and class: `region`, `class`, `score`, `rank` (1 is the highest, 0 where the class lacks the concept),
+    `probability` of the class, and with truths `truth` of the region. Raises ValueError for shapes that do not fit.
     """
     picture, masks = _picture(picture, masks, names)
     scores = _scores(scores, names, class_names)
@@ -452,54 +453,75 @@ def region_panel(picture, masks, names, scores, class_names, probabilities, titl
     if len(exemplars) != len(names):
         raise ValueError(f"exemplars holds {len(exemplars)} patches for {len(names)} regions; give one or None for "
                          "each")
+    if truths is not None and len(truths) != len(names):
+        raise ValueError(f'truths holds {len(truths)} classes for {len(names)} regions; give one or "" for each')
     ranks = (-np.nan_to_num(scores, nan=-1)).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
     ranks[np.isnan(scores)] = 0
+    marks = list(truths or [""] * len(names))
     seen = np.flatnonzero(masks.any(axis=(1, 2)))
-    best = np.nan_to_num(scores[seen], nan=-1).max(axis=1)
-    shown = np.sort(seen[np.argsort(-best, kind="stable")[:MOST_REGIONS]])
+    tops = [class_names[c] for c in np.nan_to_num(scores, nan=-1).argmax(axis=1)]
+    shown = _regions_to_show(seen, scores, [mark or name for mark, name in zip(marks, tops)])
     outlines = {k: OUTLINES[i] for i, k in enumerate(shown)}
-    columns = 1 if len(shown) < 3 else 2
-    card, begin = 1.18, 4.45
     bars = _best(probabilities, None, 5)
     lines, top = _title_lines(title, WIDTH)
-    beside = 0.27 * len(bars) + 0.3
-    height = max(3.3 + 0.2 + beside, -(-len(shown) // columns) * card + 0.3)
-    figure, axis = _sheet(WIDTH, height + top)
-    _draw_title(axis, lines, WIDTH, height + top)
-    under = _draw_picture(axis, (0.1, height - 3.35, begin - 0.35, 3.3), picture, masks, names, outlines)
-    _draw_bars(axis, (0.3, under - 0.1 - beside, begin - 0.75, beside), probabilities, class_names, bars,
-               [OTHERS] * len(class_names), bars[0], f"{prediction}: probability", percent=True)
-    heading = f"what each region resembles most: {quantity}"
+    heading = f"the classes that each region resembles most, by {quantity}"
     if any(exemplars[k] is not None for k in shown):
         heading += "; beside the region a patch of the class on top"
+    if any(marks[k] for k in shown):
+        heading += "; ✓ or ✗: whether it is the true one, in grey"
     if len(shown) < len(seen):
         heading += f"; {len(shown)} of {len(seen)} regions"
-    _text(axis, begin, height - 0.1, heading if len(shown) else "no region found", 9, color=QUIET)
+    heading = _wrap(heading if len(shown) else "no region found", WIDTH - 0.6, 9).split("\n")
+    above, card, wide = 3.95, 1.18, (WIDTH - 0.15) / CARDS
+    cards = 0.17 * len(heading) + card * -(-len(shown) // CARDS) + 0.15
+    figure, axis = _sheet(WIDTH, above + cards + top)
+    _draw_title(axis, lines, WIDTH, above + cards + top)
+    _draw_picture(axis, (0.1, cards + 0.15, 6.9, above - 0.2), picture, masks, names, outlines)
+    beside = 0.27 * len(bars) + 0.3
+    _draw_bars(axis, (7.3, cards + above - 0.05 - beside, WIDTH - 7.4, beside), probabilities, class_names, bars,
+               [OTHERS] * len(class_names), bars[0], f"{prediction}: probability", percent=True)
+    for i, line in enumerate(heading):
+        _text(axis, 0.15, cards - 0.1 - 0.17 * i, line, 9, color=QUIET)
     full = max(1.0, np.nanmax(scores, initial=0))
-    wide = (WIDTH - begin - 0.1) / columns
     for i, k in enumerate(shown):
-        box = (begin + wide * (i % columns), height - 0.25 - card * (i // columns + 1), wide - 0.15, card - 0.12)
-        _draw_region(axis, box, picture, masks[k], names[k], scores[k], class_names, outlines[k], exemplars[k], full)
+        box = (0.15 + wide * (i % CARDS), cards - 0.17 * len(heading) - 0.05 - card * (i // CARDS + 1), wide - 0.15,
+               card - 0.12)
+        _draw_region(axis, box, picture, masks[k], names[k], scores[k], class_names, outlines[k], exemplars[k], full,
+                     marks[k])
     table = pd.DataFrame([{"region": name, "class": class_name, "score": scores[k, c], "rank": int(ranks[k, c]),
-                           "probability": probabilities[c]}
+                           "probability": probabilities[c], "truth": marks[k]}
                           for k, name in enumerate(names) for c, class_name in enumerate(class_names)])
-    return figure, table
+    return figure, table if truths is not None else table.drop(columns="truth")
 
 
-def _draw_region(axis, box, picture, mask, name, scores, class_names, outline, exemplar, full):
+def _regions_to_show(seen, scores, groups):
+    """At most `MOST_REGIONS` of the regions seen, in their order: the best of each group, and then the best."""
+    best = np.nan_to_num(scores, nan=-1).max(axis=1)
+    order = sorted(seen, key=lambda k: -best[k])
+    firsts = set({groups[k]: k for k in reversed(order)}.values())
+    return np.sort(sorted(order, key=lambda k: (k not in firsts, -best[k]))[:MOST_REGIONS]).astype(int)
+
+
+def _draw_region(axis, box, picture, mask, name, scores, class_names, outline, exemplar, full, truth=""):
     """The card of a region: its own patch, one of the class that it resembles most, and bars for the best classes."""
+    order = [c for c in np.argsort(-np.nan_to_num(scores, nan=-1), kind="stable")[:BEST] if not np.isnan(scores[c])]
     left, bottom, width, height = box
     axis.add_patch(Rectangle((left, bottom), width, height, fc="0.965", lw=0, zorder=-1))
     side, x = height - 0.36, left + 0.08
     axis.add_patch(Rectangle((x, bottom + height - 0.225), 0.15, 0.15, fc=outline, ec="0.3", lw=0.6))
-    title, size = _fit(name, width - 0.4, 0.25, 10, True)
+    beside = 0
+    if truth:
+        mark = "✓" if order and class_names[order[0]] == truth else "✗"
+        text, size = _fit(f"{mark} {truth}", 0.45 * width, 0.25, 9)
+        beside = max(_text_width(line, size) for line in text.split("\n")) + 0.1
+        _text(axis, left + width - 0.06, bottom + height - 0.15, text, size, color=QUIET, ha="right")
+    title, size = _fit(name, width - 0.4 - beside, 0.25, 10, True)
     _text(axis, x + 0.23, bottom + height - 0.15, title, size, weight="bold")
     for patch in (_crop(picture, mask), exemplar):
         if patch is not None:
             wide = side * min(1.25, np.shape(patch)[1] / np.shape(patch)[0])
             axis.imshow(patch, extent=(x, x + wide, bottom + 0.07, bottom + 0.07 + side), interpolation="antialiased")
             x += wide + 0.08
-    order = [c for c in np.argsort(-np.nan_to_num(scores, nan=-1), kind="stable")[:BEST] if not np.isnan(scores[c])]
     if not order:
         _text(axis, x + 0.1, bottom + 0.07 + side / 2, "no class has such a concept", 9, color=QUIET)
     value = _text_width("0.00", 9, True) + 0.05
@@ -770,10 +792,9 @@ def _label_column(axis, entries, x, side, low, high, width, on_picture=False):
 
     entries: (name, value or "", colour of the value, colour of a tag or None, the point). The largest size is taken at
     which all fit between low and high. on_picture: points are on a picture, so that they and the lines need rims.
-    Gives the lower edge of the lowest name.
     """
     if not entries:
-        return high
+        return
     entries = sorted(entries, key=lambda entry: entry[4][1])
     tag = 0.16 if any(entry[3] for entry in entries) else 0
     for size in SIZES:
@@ -790,8 +811,7 @@ def _label_column(axis, entries, x, side, low, high, width, on_picture=False):
     letter, align = LEADING * size / 72, "left" if side > 0 else "right"
     style = {"color": "0.25", "path_effects": [withStroke(linewidth=2, foreground="w")]} if on_picture else {
         "color": LINE}
-    middles = _spread(entries, heights, low, high)
-    for name, (_, value, colour, tagged, point), y in zip(names, entries, middles):
+    for name, (_, value, colour, tagged, point), y in zip(names, entries, _spread(entries, heights, low, high)):
         name = name.split("\n")
         top = y + letter * (len(name) + bool(value)) / 2
         axis.plot([point[0], x - 0.04 * side], [point[1], y], lw=0.8, zorder=2.5, **style)
@@ -804,7 +824,6 @@ def _label_column(axis, entries, x, side, low, high, width, on_picture=False):
         if value:
             _text(axis, x + side * tag, top - letter * (len(name) + 0.5), value, size, ha=align, color=colour,
                   weight="bold")
-    return middles[0] - heights[0] / 2
 
 
 def _spread(entries, heights, low, high):

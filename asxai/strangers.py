@@ -318,7 +318,60 @@ def region_sheet(explainer, picture, percentile=95.0, title=""):
     return {"picture": picture.permute(1, 2, 0).numpy(), "masks": np.stack([own.mask for own in regions]),
             "names": [own.name for own in regions], "scores": np.stack([own.resemblance.clip(0) for own in regions]),
             "class_names": list(study.class_names), "probabilities": probabilities[0], "title": title,
-            "exemplars": patches, "quantity": "resemblance"}
+            "exemplars": patches, "quantity": "mean best cosine"}
+
+
+def hybrid_sheet(explainer, hybrids, percentile=95.0, title="", picture=0):
+    """`region_sheet` of one drawn hybrid, with the true parent of each place (`place_parents`)."""
+    sheet = region_sheet(explainer, hybrids.pictures[picture], percentile, title)
+    return sheet | {"truths": place_parents(hybrids, picture, sheet["masks"])}
+
+
+def place_parents(hybrids, picture, masks):
+    """The parent that has more pixels of a place than any other, a name per mask, "" for mere background.
+
+    masks: bool `(place, height, width)`, of any size. Of equal parents the first in the order of parts counts.
+    """
+    parts = hybrids.parts[picture]
+    rows, columns = (((np.arange(count) + 0.5) * of / count).astype(int)
+                     for count, of in zip(masks.shape[1:], parts.shape))
+    names = list(dict.fromkeys(hybrids.parents[part] for part in hybrids.part_names if part in hybrids.parents))
+    owners = np.array([0, *(1 + names.index(hybrids.parents[part]) if part in hybrids.parents else 0
+                            for part in hybrids.part_names)])[parts[np.ix_(rows, columns)]]
+    pixels = np.stack([(masks & (owners == k)).sum(axis=(1, 2)) for k in range(1, len(names) + 1)], axis=1)
+    return [names[own.argmax()] if own.any() else "" for own in pixels]
+
+
+def places_told(sheet):
+    """How many places of a `hybrid_sheet` are given to their true parent, and which are not, a sentence."""
+    said = [sheet["class_names"][best] for best in sheet["scores"].argmax(axis=1)]
+    known = [own for own in zip(sheet["names"], said, sheet["truths"]) if own[2]]
+    wrong = [f"{name} (of {truth}) is given to {found}" for name, found, truth in known if found != truth]
+    count = len(known) - len(wrong)
+    return (f"{count} of {len(known)} places {'is' if count == 1 else 'are'} given to their true parent"
+            + (": " + ", ".join(wrong) if wrong else "") + ".")
+
+
+def kinds_told(parents):
+    """For which kinds of hybrids concepts find all parents more often than the softmax does, and for which less.
+
+    parents: of `parents_table`, of one kind or several; "" for an empty table.
+    """
+    if not len(parents):
+        return ""
+    table = parents.groupby("hybrid", sort=False).agg(concepts=("concepts", "mean"), softmax=("softmax", "mean"),
+                                                      pictures=("picture", "size"))
+    difference = table["concepts"] - table["softmax"]
+    groups = (("more often than the softmax", difference > 0), ("less often than the softmax", difference < 0),
+              ("as often as the softmax", difference == 0))
+    each = {kind: f"{kind} ({100 * row['concepts']:.1f} % against {100 * row['softmax']:.1f} %)"
+            for kind, row in table.iterrows()}
+    told = [f"{how} for {', '.join(each[kind] for kind in table.index[own])}" for how, own in groups if own.any()]
+    low, high = table["pictures"].min(), table["pictures"].max()
+    concepts, softmax = 100 * table[["concepts", "softmax"]].mean()
+    return (f"Concepts find all parents {'; '.join(told)}. The mean over kinds ({len(table)}, of "
+            f"{low if low == high else f'{low} to {high}'} pictures each) is {concepts:.1f} % by concepts and "
+            f"{softmax:.1f} % by the softmax.")
 
 
 def concept_patch(explainer, label, name, share=0.25):
@@ -397,6 +450,35 @@ def first_picture(split, study, class_name):
     return split.paths[int(np.flatnonzero(split.labels == study.label_of(class_name))[0])]
 
 
+def ranked_means(plants, ranks_above):
+    """Mean PCS of the concepts named after each of two parts, a row per class: `class` and a column per part.
+
+    plants: of `concept_means`. NaN where a class has no concept of that name.
+    """
+    rows = [{"class": one, **{part: own.loc[[is_named_after(name, part) for name in own["concept"]], "pcs"].mean()
+                              for part in ranks_above}}
+            for one, own in (plants.groupby("class", sort=False) if len(plants) else ())]
+    return pd.DataFrame(rows, columns=["class", *ranks_above])
+
+
+def ranks_told(plants, ranks_above):
+    """Which concept has the highest PCS of each class, and whether the first part is above the second, sentences."""
+    means, told = ranked_means(plants, ranks_above).set_index("class"), []
+    for one, own in plants.groupby("class", sort=False) if len(plants) else ():
+        top = own.loc[own["pcs"].idxmax()]
+        pair = " and ".join(f"{part} {means.loc[one, part]:.2f}" for part in ranks_above
+                            if pd.notna(means.loc[one, part]))
+        told.append(f"Of {one} the highest is {top['concept']} ({top['pcs']:.2f})"
+                    + (f"; as means over concepts of one name, {pair}" if pair else "") + ".")
+    if len(both := means.dropna()):
+        first, second = ranks_above
+        above = int((both[first] > both[second]).sum())
+        told.append(f"The paper's order, {first} above {second}, is found for {above} of {len(both)} "
+                    f"class{'es' if len(both) > 1 else ''}"
+                    + (": here it is the reverse." if (both[first] < both[second]).all() else "."))
+    return " ".join(told)
+
+
 # --- Claims ----------------------------------------------------------------------------------------------------------
 
 
@@ -431,25 +513,29 @@ def claims(parts, parents, detection, plants, first_kind, ranks_above, others=No
     if len(own):
         both = values("hybrid_parents_top2", own["concepts"].mean())
         rows.append(claim("hybrid_parents_top2", both, "both are found", both.mean() >= 0.95))
+    if len(parents):
+        means = parents.groupby("hybrid")[["concepts", "softmax"]].mean().mean()
+        every = values("hybrid_parents_all_kinds", means["concepts"])
+        softmax = values("hybrid_parents_all_kinds_softmax", means["softmax"])
+        rows += [claim("hybrid_parents_all_kinds", every, "", every.mean() >= 0.95),
+                 claim("hybrid_parents_all_kinds_softmax", softmax)]
     if len(parts):
         right = values("hybrid_part_accuracy", parts["right"].mean())
         rows.append(claim("hybrid_part_accuracy", right, "as figures show", right.mean() >= 0.8))
     if len(detection):
         auroc = detection[detection["measure"] == "AUROC"].set_index("method")["value"]
-        rivals = auroc.drop([PCS, CONCEPTS])
+        rivals = auroc.drop([PCS, CONCEPTS])  # whichever is best on a seed counts there
         softmax = values("ood_auroc_msp", auroc[MSP])
         for name, method in (("ood_auroc_pcs", PCS), ("ood_auroc_concept_lead", CONCEPTS)):
             here = values(name, auroc[method])
             rows.append(claim(name, here, "", here.mean() >= softmax.mean()))
         rows += [claim("ood_auroc_msp", softmax),
-                 claim("ood_auroc_best_baseline", values("ood_auroc_best_baseline", rivals.max()),
-                       f"best of others: {rivals.idxmax()}")]
-    differences = []
-    for _, of_class in plants.groupby("class", sort=False) if len(plants) else ():
-        means = [of_class.loc[[is_named_after(name, part) for name in of_class["concept"]], "pcs"].mean()
-                 for part in ranks_above]
-        differences.append(means[0] - means[1])
-    if differences and np.isfinite(differences).all():
-        # one value: the spread of a claim is over seeds, not over classes
-        rows.append(claim("petals_above_centre_pcs", np.mean(differences), "1.26 against 0.47", min(differences) > 0))
+                 claim("ood_auroc_best_baseline", values("ood_auroc_best_baseline", rivals.max()))]
+    if len(plants):
+        means = ranked_means(plants, ranks_above)
+        differences = (means[ranks_above[0]] - means[ranks_above[1]]).to_numpy()
+        if np.isfinite(differences).all():
+            # one value: the spread of a claim is over seeds, not over classes
+            rows.append(claim("petals_above_centre_pcs", differences.mean(), "1.26 against 0.47",
+                              differences.min() > 0))
     return rows

@@ -14,6 +14,7 @@ from asxai import explanation_plots as plots
 
 NAMES = ["wing", "beak", "claw"]
 BIRDS = ["lark", "finch"]
+NAN = np.nan
 LONG = "a name of very many words, number {}, that goes on and on"
 SIZE = 40
 
@@ -330,6 +331,40 @@ def test_region_panel_names_the_best_classes_of_each_region():
         np.testing.assert_array_equal(found, expected)
 
 
+def test_cards_say_whether_the_class_on_top_is_the_true_one():
+    given, classes = np.array([[0.2, 0.9], [0.8, 0.3], [0.6, 0.1]]), ["lark", "finch"]
+    figure, table = plots.region_panel(picture(), masks(3), NAMES, given, classes, [0.5, 0.5],
+                                       truths=["finch", "finch", ""])
+    check_layout(figure)
+    marked = [text for text in words(figure) if text[0] in "✓✗"]
+    assert marked == ["✓ finch", "✗ finch"] and any("✓ or ✗" in text for text in words(figure))
+    assert table.set_index(["region", "class"])["truth"].tolist() == ["finch"] * 4 + [""] * 2
+    figure, table = plots.region_panel(picture(), masks(3), NAMES, given, classes, [0.5, 0.5])
+    assert "truth" not in table and not any("✓" in text or "✗" in text for text in words(figure))
+    lacking = np.array([[NAN, NAN], [0.8, 0.3], [0.6, 0.1]])
+    figure, _ = plots.region_panel(picture(), masks(3), NAMES, lacking, classes, [0.5, 0.5], truths=["lark", "", ""])
+    assert [text for text in words(figure) if text[0] in "✓✗"] == ["✗ lark"]
+
+
+@pytest.mark.parametrize("truths, rare", [(None, 0), (["finch"] * 11 + ["lark"], 11), (["lark"] + ["finch"] * 11, 0)])
+def test_each_class_has_a_card_before_another_has_its_second(truths, rare):
+    """Twelve regions, of which the last in order, or the one of the lowest score, is alone of its class."""
+    given = np.stack([np.zeros(12), np.linspace(0.9, 0.5, 12)], axis=1)
+    given[rare] = (0.1, 0.2) if truths else (0.2, 0.1)  # the lowest; a true class counts, and not the one on top
+    figure, _ = plots.region_panel(picture(), masks(12), names(12), given, BIRDS, [0.5, 0.5], truths=truths)
+    shown = [k for k in range(12) if words(figure).count(f"number {k}") == 2]  # at the picture and on a card
+    best = [k for k in range(12) if k != rare][:plots.MOST_REGIONS - 1]
+    assert shown == sorted([rare, *best])
+
+
+def test_the_picture_takes_most_of_the_height_above_the_cards():
+    figure, _ = plots.region_panel(picture(), masks(3), NAMES, np.ones((3, 2)), BIRDS, [0.5, 0.5])
+    axis = figure.axes[0]
+    largest = max(axis.images, key=lambda image: image.get_extent()[3] - image.get_extent()[2])
+    left, right, bottom, top = largest.get_extent()
+    assert right - left > 3.4 and top - bottom > 3.4  # inches
+
+
 def test_the_patch_of_a_region_is_cut_around_its_largest_island():
     own, whole = np.zeros((SIZE, SIZE), bool), picture()
     own[20:28, 22:26], own[0, 0] = True, True
@@ -355,7 +390,8 @@ def test_panels_are_saved_twice_without_a_layout_of_their_own(tmp_path):
 def test_labels_of_regions_never_overlap(regions, classes, text):
     for exemplars in (None, [picture(k) for k in range(regions)]):
         figure, table = plots.region_panel(picture(), masks(regions), names(regions, text), scores(
-            regions, classes, 0.3), names(classes, text), np.full(classes, 1 / classes), "a title " * 25, exemplars)
+            regions, classes, 0.3), names(classes, text), np.full(classes, 1 / classes), "a title " * 25, exemplars,
+            truths=exemplars and names(classes, text)[:1] * regions)
         check_layout(figure)
         assert len(table) == regions * classes
         assert any(f"{plots.MOST_REGIONS} of {regions} regions" in text for text in words(figure)) == (
@@ -375,6 +411,8 @@ def test_regions_that_are_empty_are_not_shown():
 def test_region_panel_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="1 patches for 3 regions; give one or None for each"):
         plots.region_panel(picture(), masks(3), NAMES, np.ones((3, 2)), BIRDS, [0.5, 0.5], exemplars=[None])
+    with pytest.raises(ValueError, match='truths holds 1 classes for 3 regions; give one or "" for each'):
+        plots.region_panel(picture(), masks(3), NAMES, np.ones((3, 2)), BIRDS, [0.5, 0.5], truths=["lark"])
     with pytest.raises(ValueError, match=r"scores \(2, 3\)"):
         plots.region_panel(picture(), masks(3), NAMES, np.ones((2, 3)), BIRDS, [0.5, 0.5])
     with pytest.raises(ValueError, match="finite number for each of the 2"):

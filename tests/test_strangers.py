@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 
+import matplotlib.pyplot as plt
 import menagerie
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from helpers import picture_folder
 from PIL import Image
 
 import asxai
-from asxai import sources, strangers
+from asxai import explanation_plots, sources, strangers
 from asxai.common_traits import spread_over
 from asxai.concepts import Concepts
 from asxai.explain import Explainer
@@ -464,6 +465,79 @@ def test_region_sheet_is_what_the_panel_draws(explainer, study, hybrids):
     assert len(sheet["exemplars"]) == len(regions) and sheet["title"] == "A liger"
 
 
+def test_the_parent_of_a_place_is_that_of_most_pixels_there():
+    parts = np.zeros((2, 8, 8), np.uint8)  # head, leg, tail, wing: 1 to 4; the last has no parent
+    parts[1, :4, :4], parts[1, :4, 4:], parts[1, 4:, :2], parts[1, 4:, 6:] = 1, 2, 3, 4
+    own = Hybrids("liger", {"head": "lion", "leg": "tiger", "tail": "lion"}, torch.zeros(2, 3, 8, 8), parts,
+                  ("head", "leg", "tail", "wing"))
+    masks = np.zeros((6, 16, 16), bool)  # twice as fine as the parts
+    masks[0, :4, 6:14] = True  # two columns of four of the lion's head, six of the tiger's leg
+    masks[1, :8, 6:10], masks[1, 12:, :4] = True, True  # as much of head as of leg, and the lion's tail
+    masks[2, 8:, 4:14] = True  # all background, but for a part without a parent
+    masks[3, 8:, 2:12] = True  # mostly background, but what is drawn is the lion's
+    masks[4, 0, 8] = True
+    assert strangers.place_parents(own, 1, masks) == ["tiger", "lion", "", "lion", "tiger", ""]
+    assert strangers.place_parents(own, 0, masks) == [""] * 6
+    assert strangers.place_parents(own, 1, masks[:, ::2, ::2])[:4] == ["tiger", "lion", "", "lion"]
+
+
+def test_the_sheet_of_a_hybrid_knows_its_parents(explainer, hybrids):
+    sheet = strangers.hybrid_sheet(explainer, hybrids, 80.0, "A liger", 2)
+    plain_sheet = strangers.region_sheet(explainer, hybrids.pictures[2], 80.0, "A liger")
+    truths = sheet.pop("truths")
+    assert truths == strangers.place_parents(hybrids, 2, sheet["masks"]) and len(truths) == len(sheet["names"])
+    assert set(truths) <= {"lion", "tiger", ""} and sheet.keys() == plain_sheet.keys()
+    np.testing.assert_array_equal(sheet["masks"], plain_sheet["masks"])
+    assert sheet["title"] == "A liger"
+    figure, table = explanation_plots.region_panel(**sheet, truths=truths)  # names of arguments fit
+    assert dict(zip(table["region"], table["truth"])) == dict(zip(sheet["names"], truths))
+    plt.close(figure)
+
+
+def test_how_many_places_are_given_to_their_parent():
+    sheet = {"names": ["head", "leg", "tail", "sky"], "class_names": ["lion", "tiger"],
+             "scores": np.array([[0.9, 0.1], [0.2, 0.6], [0.7, 0.3], [0.5, 0.4]]),
+             "truths": ["lion", "tiger", "tiger", ""]}
+    assert strangers.places_told(sheet) == ("2 of 3 places are given to their true parent: tail (of tiger) is given to "
+                                            "lion.")
+    two = {"names": ["head", "leg"], "scores": sheet["scores"][:2], "class_names": ["lion", "tiger"]}
+    assert strangers.places_told(two | {"truths": ["lion", "tiger"]}) == "2 of 2 places are given to their true parent."
+    assert strangers.places_told(two | {"truths": ["lion", "lion"]}).startswith("1 of 2 places is given")
+
+
+def planted_parents(*kinds):
+    """kinds: name, pictures, of these found by concepts, and by the softmax."""
+    return pd.DataFrame([{"hybrid": kind, "picture": i, "concepts": i < concepts, "softmax": i < softmax}
+                         for kind, count, concepts, softmax in kinds for i in range(count)])
+
+
+def test_for_which_kinds_concepts_do_better():
+    table = planted_parents(("liger", 4, 4, 4), ("zorse", 4, 3, 1), ("leopon", 4, 1, 4), ("tigon", 4, 2, 0))
+    assert strangers.kinds_told(table) == (
+        "Concepts find all parents more often than the softmax for zorse (75.0 % against 25.0 %), tigon (50.0 % against "
+        "0.0 %); less often than the softmax for leopon (25.0 % against 100.0 %); as often as the softmax for liger "
+        "(100.0 % against 100.0 %). The mean over kinds (4, of 4 pictures each) is 62.5 % by concepts and 56.2 % by "
+        "the softmax.")
+    uneven = strangers.kinds_told(planted_parents(("liger", 8, 8, 8), ("zorse", 2, 0, 1)))
+    assert "more often" not in uneven and "of 2 to 8 pictures each) is 50.0 % by concepts and 75.0 %" in uneven
+    assert strangers.kinds_told(pd.DataFrame()) == ""
+
+
+def test_which_concept_is_highest_and_which_of_two_parts():
+    *_, plants = planted_tables()
+    told = strangers.ranks_told(plants, ["petal", "centre"])
+    assert told == ("Of rose the highest is petal (0.90); as means over concepts of one name, petal 0.70 and centre 0.30. "
+                    "Of daisy the highest is leaf (2.00); as means over concepts of one name, petal 0.60 and centre "
+                    "0.50. The paper's order, petal above centre, is found for 2 of 2 classes.")
+    assert strangers.ranks_told(plants, ["centre", "petal"]).endswith(
+        "The paper's order, centre above petal, is found for 0 of 2 classes: here it is the reverse.")
+    mixed = strangers.ranks_told(plants, ["centre", "leaf"])  # a rose without leaves
+    assert "centre 0.30. Of daisy" in mixed and mixed.endswith("is found for 0 of 1 class: here it is the reverse.")
+    assert strangers.ranks_told(plants.assign(concept="bark"), ["centre", "leaf"]) == (
+        "Of rose the highest is bark (0.90). Of daisy the highest is bark (2.00).")
+    assert strangers.ranks_told(pd.DataFrame(), ["petal", "centre"]) == ""
+
+
 def test_the_patch_of_a_concept_is_cut_from_the_picture_of_its_weightiest_vector(explainer, study):
     for label in range(3):
         for k in explainer.concepts.of_class(label):
@@ -564,7 +638,8 @@ def test_a_plain_folder_has_regions_and_detection(plain, hybrids):
 
 def planted_tables(right=(True, True, True, True, False), both=(True, True), pcs=0.9, lead=0.95, msp=0.8):
     parts = pd.DataFrame({"right": right})
-    parents = pd.DataFrame({"hybrid": ["liger"] * len(both) + ["tapir"], "concepts": [*both, False]})
+    parents = pd.DataFrame({"hybrid": ["liger"] * len(both) + ["tapir"], "concepts": [*both, False],
+                            "softmax": [False] * len(both) + [True]})
     values = {PCS: pcs, CONCEPTS: lead, MSP: msp, ENERGY: 0.7, MAHALANOBIS: 0.85, NEAREST: 0.6}
     rows = [(method, measure, value) for method, value in values.items() for measure in ("AUROC", "FPR at 95 %")]
     plants = pd.DataFrame([("rose", "petal", 0.9), ("rose", "petal 2", 0.5), ("rose", "centre", 0.3),
@@ -579,15 +654,31 @@ def claimed(*tables, kind="liger", above=("petal", "centre")):
 
 def test_claims():
     assert claimed(*planted_tables()) == {
-        "hybrid_parents_top2": (1.0, "yes"), "hybrid_part_accuracy": (0.8, "yes"), "ood_auroc_pcs": (0.9, "yes"),
+        "hybrid_parents_top2": (1.0, "yes"), "hybrid_parents_all_kinds": (0.5, "no"),
+        "hybrid_parents_all_kinds_softmax": (0.5, ""),
+        "hybrid_part_accuracy": (0.8, "yes"), "ood_auroc_pcs": (0.9, "yes"),
         "ood_auroc_concept_lead": (0.95, "yes"), "ood_auroc_msp": (0.8, ""), "ood_auroc_best_baseline": (0.85, ""),
         "petals_above_centre_pcs": (pytest.approx(0.25), "yes")}
     assert all(row["seeds"] == 1 for row in claims(*planted_tables(), "liger", ("petal", "centre")))
     worse = claimed(*planted_tables([True, False], [True, False], 0.79, 0.5))
+    papers = {row["claim"]: row["paper"] for row in claims(*planted_tables(), "liger", ("petal", "centre"))}
+    assert papers["ood_auroc_best_baseline"] == "" and papers["hybrid_parents_top2"] == "both are found"
     assert worse["hybrid_parents_top2"] == (0.5, "no") and worse["hybrid_part_accuracy"] == (0.5, "no")
     assert worse["ood_auroc_pcs"] == (0.79, "no") and worse["ood_auroc_concept_lead"] == (0.5, "no")
     assert claimed(*planted_tables(), kind="tapir")["hybrid_parents_top2"] == (0.0, "no")
     assert claimed(*planted_tables(pcs=0.8))["ood_auroc_pcs"] == (0.8, "yes")  # not below is enough
+
+
+def test_parents_of_all_kinds_are_a_mean_over_kinds():
+    nothing = pd.DataFrame()
+    table = planted_parents(("liger", 10, 10, 2), ("tapir", 100, 92, 90))
+    assert claimed(nothing, table, nothing, nothing) == {
+        "hybrid_parents_top2": (1.0, "yes"), "hybrid_parents_all_kinds": (0.96, "yes"),
+        "hybrid_parents_all_kinds_softmax": (0.55, "")}
+    others = pd.DataFrame({"seed": [1], "hybrid_parents_all_kinds": [0.9], "hybrid_parents_all_kinds_softmax": [0.65]})
+    rows = {row["claim"]: row for row in claims(nothing, table, nothing, nothing, "liger", (), others)}
+    assert (rows["hybrid_parents_all_kinds"]["here"], rows["hybrid_parents_all_kinds"]["holds"]) == (0.93, "no")
+    assert rows["hybrid_parents_all_kinds_softmax"]["here"] == 0.6
 
 
 def test_claims_over_seeds():
@@ -607,7 +698,7 @@ def test_another_seed_is_one_row_of_the_same_claims(explainer, study, hybrids):
     detection = detection_table(detection_scores(own, study.data.test),
                                 detection_scores(own, strangers.every_picture(drawn)), draws=2)
     rows = claims(parts, parents, detection, pd.DataFrame(), "liger", ())
-    assert row.to_dict("records") == [{"seed": 0, **{one["claim"]: one["here"] for one in rows}}] and len(rows) == 6
+    assert row.to_dict("records") == [{"seed": 0, **{one["claim"]: one["here"] for one in rows}}] and len(rows) == 8
 
 
 def test_claims_of_what_there_is():
@@ -616,7 +707,8 @@ def test_claims_of_what_there_is():
     assert claimed(nothing, nothing, nothing, nothing) == {}
     assert list(claimed(nothing, nothing, detection, nothing)) == [
         "ood_auroc_pcs", "ood_auroc_concept_lead", "ood_auroc_msp", "ood_auroc_best_baseline"]
-    assert list(claimed(parts, parents, nothing, nothing, kind="zorse")) == ["hybrid_part_accuracy"]
+    assert list(claimed(parts, parents, nothing, nothing, kind="zorse")) == [
+        "hybrid_parents_all_kinds", "hybrid_parents_all_kinds_softmax", "hybrid_part_accuracy"]
     assert "petals_above_centre_pcs" not in claimed(nothing, nothing, nothing, plants, above=("petal", "root"))
     reverse = claimed(nothing, nothing, nothing, plants, above=("centre", "petal"))
     assert reverse == {"petals_above_centre_pcs": (pytest.approx(-0.25), "no")}
