@@ -17,6 +17,7 @@ so that all arms and seeds can be measured alike.
 
 import copy
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from . import paths
 from .agreement import bootstrap, cell_parts
 from .baselines import black_box_probe
 from .common_traits import ClassTraits, Network, Region, box_regions, evenly, spread_over, windows_around
-from .concepts import Concepts
+from .concepts import Concepts, is_named_after
 from .config import Config
 from .evaluation import MASK_SIZE, _cluster_rows, _own_maps, _row, measure, true_parts
 from .features import BATCH, code_hash
@@ -53,6 +54,7 @@ FURTHER = {"orthonormal vectors": {"orthonormal": True}, "not replaced": {"repla
            "M = 100, D = 64": {"basis_per_class": 100, "channels": 64, "orthogonality": 0.0},  # as published: M > D
            "sigma = 0": {"sigma": 0.0}, BOXES: {"regions": "boxes"}}
 REGIONS = ("superpixels", "boxes")
+NO_DIFFERENCE = "no difference seen"  # 0 is in the intervals, which may be wide
 
 # name: which side is better; these are compared, a table may hold more
 MEASURES = {"nmi": "higher", "purity": "higher", "specificity": "higher", "q-q r2": "higher", "accuracy": "higher",
@@ -465,13 +467,19 @@ def _intervals(values, generator, draws, level):
 def verdict(row):
     """What the intervals of a difference say, in words.
 
-    "higher" or "lower" where both exclude 0, "no effect" where the bootstrap's holds it, "undecided" where only
-    Student's does, or that there is no interval.
+    "higher" or "lower" where both exclude 0, `NO_DIFFERENCE` where both hold it, which is not to say that there is
+    none, "undecided" where only one does, or that there is no interval.
     """
     if np.isnan(row["low"]):
         return "one seed, no interval"
     side, wide = _side(row["low"], row["high"]), _side(row["t_low"], row["t_high"])
-    return {0: "no effect", 1: "higher", -1: "lower"}[side] if side == wide or not side else "undecided"
+    return {0: NO_DIFFERENCE, 1: "higher", -1: "lower"}[side] if side == wide else "undecided"
+
+
+def deciding(row):
+    """The interval that the verdict rests on, `(low, high)`: Student's, unless the bootstrap's alone holds 0."""
+    alone = not _side(row["low"], row["high"]) and _side(row["t_low"], row["t_high"])
+    return (row["low"], row["high"]) if alone else (row["t_low"], row["t_high"])
 
 
 def _side(low, high):
@@ -480,7 +488,10 @@ def _side(low, high):
 
 
 def conclusions(differences, arm, reference=ORTHOGONAL):
-    """One sentence on an arm: which measures are higher or lower than the reference's, and which are no different."""
+    """One sentence on an arm: which measures are higher or lower than the reference's, and where none is seen.
+
+    Intervals are Student's; where the bootstrap's says otherwise ("undecided"), it stands beside it.
+    """
     own = differences[differences["arm"] == arm].assign(verdict=lambda table: [
         verdict(row) for row in table.to_dict("records")])
     if own.empty:
@@ -493,13 +504,88 @@ def conclusions(differences, arm, reference=ORTHOGONAL):
 
 
 def _in_words(row):
+    value = f"{row['measure']} {_signed(row['difference'])}"
     if np.isnan(row["low"]):
-        return f"{row['measure']} {row['difference']:+.3f}"
-    return f"{row['measure']} {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        return value
+    student, bootstrapped = (f"[{_signed(row[low])}, {_signed(row[high])}]"
+                             for low, high in (("t_low", "t_high"), ("low", "high")))
+    return f"{value} {student}" + (f" (bootstrap {bootstrapped})" if verdict(row) == "undecided" else "")
+
+
+def _signed(value):
+    """With as many digits as verdicts are made of, and without a sign before nothing."""
+    rounded = round(value, DIGITS) + 0.0
+    return f"{rounded:+.{DIGITS}f}" if rounded else f"{0:.{DIGITS}f}"
+
+
+def alikeness(off, differences, arm, reference=ORTHOGONAL):
+    """Sentences on whose concepts are less alike: by the intervals over pictures of one seed, and by several seeds.
+
+    off: per arm mean |cosine| and its interval, of `off_diagonal`; differences: of `paired`, with that reference
+    """
+    (ours, low, high), (theirs, other_low, other_high) = off[reference], off[arm]
+    if np.isnan(ours) or np.isnan(theirs):
+        return f"**{arm}**: nothing to compare, an arm has single concepts only."
+    side = "lower than" if ours < theirs else "higher than" if ours > theirs else "as high as"
+    overlap = "do not overlap" if low > other_high or other_low > high else "overlap"
+    text = f"**{arm}**: in this seed the mean of “{reference}” is {side} that of “{arm}”, and the intervals {overlap}"
+    rows = [row for row in _chosen(differences, arm, "off-diagonal") if row["seeds"] > 1]
+    if not rows:
+        return text + "; other seeds have not been measured."
+    return text + f". The mean difference of {rows[0]['seeds']} seeds, “{arm}” less “{reference}”: {_said(rows[0])}."
+
+
+def _said(row):
+    return f"{_in_words(row).removeprefix(row['measure']).strip()}, {verdict(row)}"
+
+
+def subspace_words(table, config):
+    """Sentences on the two arms that differ in the subspace loss alone; "" where the table lacks one.
+
+    table: of `measure_arms`; config: of the reference, which has both losses
+    """
+    own = table[table["measure"] == "off-diagonal"]
+    own = own.pivot_table(index="seed", columns="arm", values="value")
+    own = own.reindex(columns=[NO_ORTHOGONAL, NEITHER]).dropna()
+    if own.empty:
+        return ""
+    apart = (own[NEITHER] - own[NO_ORTHOGONAL]).abs()
+    most, several = f"{apart.max():.3f} apart in", len(own) > 1
+    known = several and config.subspace < 1e-3 * config.orthogonality
+    return (f"“{NEITHER}” differs from “{NO_ORTHOGONAL}” by the subspace loss alone. Its weight is "
+            f"{config.subspace:g}, that of the orthogonal loss {config.orthogonality:g}. The means of these two are "
+            + (f"up to {most} {len(own)} seeds" if several else f"{most} one seed")
+            + (": with so small a weight, that is how far trainings which are all but the same can come out apart, and "
+               "the intervals over pictures do not show it." if known else "."))
+
+
+def stand_ins(table, reference=ORTHOGONAL):
+    """Sentences on boxes around true parts beside superpixels: whether the gap is one to all that is not a network's.
+
+    table: of `measure_arms`; seeds that all three arms have. Says so where there are no boxes.
+    """
+    gaps, words, own = [], [], table[table["arm"].isin([reference, BOXES, MANUAL])]
+    for name in ("specificity", "off-diagonal"):
+        wide = own[own["measure"] == name].pivot_table(index="seed", columns="arm", values="value")
+        wide = wide.reindex(columns=[reference, BOXES, MANUAL]).dropna()
+        if len(wide):
+            ours, theirs, superpixels = wide.mean()
+            gaps.append(abs(theirs - ours) < abs(theirs - superpixels))
+            words.append(f"{name} {theirs:.3f}, beside {ours:.3f} of “{reference}” and {superpixels:.3f} of “{MANUAL}”"
+                         f" ({len(wide)} seed{'s' * (len(wide) > 1)})")
+    if not words:
+        return ("Boxes around true parts have not been measured beside both others here: whether the gap is one to "
+                "superpixels only, or to whatever people mark, cannot be told.")
+    end = ("They are nearer to the network's concepts than to superpixels: the gap of this notebook is mostly one "
+           "between parts and superpixels, not between self-supervision and work by hand." if all(gaps) else
+           "They are no nearer to the network's concepts than to superpixels." if not any(gaps) else
+           "By one measure they are nearer to the network's concepts, by the other they are not: what the gap to "
+           "superpixels is due to cannot be told.")
+    return f"Boxes around true parts, which are not self-supervised either: {'; '.join(words)}. {end}"
 
 
 def claims(table, differences):
-    """Claims of notebook 07. An effect is the reference less the arm without it; its interval stands in `spread`."""
+    """Claims of notebook 07. An effect is the reference less the arm without it, `spread` its `deciding` interval."""
     rows = []
     for name, arm, measure_name, words in (
             ("orthogonality_effect_nmi", NO_ORTHOGONAL, "nmi", "clearer and purer with orthogonality"),
@@ -523,7 +609,8 @@ def _effect(name, row, words):
     """A claim of the difference with its sign turned: what the reference has and the arm has not."""
     several = row["seeds"] > 1
     result = claim(name, -row["difference"], words, verdict(row) == "lower" if several else None)
-    interval = f"[{-row['high'] + 0:.{DIGITS}f}, {-row['low'] + 0:.{DIGITS}f}]" if several else ""
+    low, high = deciding(row)
+    interval = f"[{0 - round(high, DIGITS):.{DIGITS}f}, {0 - round(low, DIGITS):.{DIGITS}f}]" if several else ""
     return result | {"spread": interval, "seeds": row["seeds"]}
 
 
@@ -531,12 +618,12 @@ def _effect(name, row, words):
 
 
 class Beside(NamedTuple):
-    """What each arm's concept in the same place has in common, as pictures: Figure 7c."""
+    """What each arm's concept of the same name, or in the same place, has in common, as pictures: Figure 7c."""
 
     class_name: str
     concept: str  # the reference's
     arms: tuple  # (arm,)
-    names: tuple  # (arm,): the concept of the arm that is in the same place
+    names: tuple  # (arm,): the concept of the arm
     overlaps: np.ndarray  # (arm,): intersection over union with the reference's, in [0, 1]
     pictures: np.ndarray  # uint8 (arm, size, size, 3)
 
@@ -545,8 +632,9 @@ def beside(arms, class_name, concept="", pictures=40, crop=128, steps=100, seed=
     """`Beside` of one concept of a class. arms: of `train_arms`; the first is the reference, a network's own concepts.
 
     concept: a name of the reference's; where the class has none of that name, its first. The same concept of another
-    arm is the one in the same place, by the intersection over union of cells in 80 test pictures, whatever it is
-    called. Windows, row-centred PCA and inversion are those of `asxai.common_traits.trait_pictures`, with fewer steps.
+    arm has the same name, whatever its number; where none has, or concepts have no names, it is any. Of several it is
+    the one in the same place, by the intersection over union of cells in 80 test pictures. Windows,
+    row-centred PCA and inversion are those of `asxai.common_traits.trait_pictures`, with fewer steps.
     """
     first = next(iter(arms.values()))
     if first.concepts is None:
@@ -557,12 +645,19 @@ def beside(arms, class_name, concept="", pictures=40, crop=128, steps=100, seed=
     names, overlaps, results = [], [], []
     for arm, own in zip(arms.values(), found):
         iou = _overlap(found[0].cells[:, wanted], own.cells)
-        best = int(iou.argmax())
+        best = max(_of_that_name(found[0].names[wanted], own.names), key=lambda k: iou[k])
         names.append(own.names[best])
         overlaps.append(float(iou[best]))
         windows = _windows_of(arm, label, own.names[best], pictures, min(crop, arm.study.config.size))
         results.append(_trait_picture(arm, windows, steps, seed, f"trait pictures, {class_name}, {arm.name}"))
     return Beside(class_name, found[0].names[wanted], tuple(arms), tuple(names), np.array(overlaps), np.stack(results))
+
+
+def _of_that_name(wanted, names):
+    """Indices of names that differ from the one that is wanted by a number at most; of all if there are none."""
+    named = [] if is_named_after(wanted, "concept") else [
+        k for k, name in enumerate(names) if is_named_after(name, re.sub(r" \d+$", "", wanted))]
+    return named or range(len(names))
 
 
 def _overlap(cells, others):

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .ablation import COSINES, MEASURES, verdict
+from .ablation import COSINES, MEASURES, NO_DIFFERENCE, verdict
 from .concept_plots import BEST_SIDE, COLOURS, _blank, _title
 from .plots import _row_label, _show
 from .trait_plots import DROP_COLOURS, MOST_NUMBERS, OTHER, OURS, _check_classes, _first
@@ -62,7 +62,7 @@ def concept_matrices(cosines, names, arms, class_names, title):
 
 
 def trait_grid(pictures, names, overlaps, arms, class_names, title):
-    """Figure 7c: what each arm's concept in one place has in common, a row per arm and a column per class.
+    """Figure 7c: what one concept of each arm has in common, a row per arm and a column per class.
 
     pictures: uint8 `(class, arm, height, width, 3)`; names: of those concepts, `(class, arm)`; overlaps: of their cells
     with the reference's, the first row, `(class, arm)` in [0, 1]
@@ -94,8 +94,8 @@ def difference_dots(table, title):
     """Differences to the reference with their intervals, a panel per measure and a row per arm.
 
     table: of `asxai.ablation.paired`. Green and upwards is better than the reference, orange and downwards worse, grey
-    has 0 in an interval (thick: bootstrap, thin: Student's; a diamond if only Student's has) or has none. Given back
-    with a column `verdict`.
+    has 0 in an interval (thick: bootstrap, thin: Student's; a diamond if only one has) or has none. Given back with a
+    column `verdict`.
     """
     if table.empty:
         raise ValueError("the table has no rows; give that of asxai.ablation.paired of two arms or more")
@@ -125,7 +125,7 @@ def difference_dots(table, title):
     axes[0, 0].set_yticks(range(len(arms)), [textwrap.fill(arm, 22) for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.5, -0.5)
     handles = [Line2D([], [], marker=marker, color=colour, ls="", ms=6, label=label) for marker, colour, label in
-               (("^", BETTER, "better"), ("v", WORSE, "worse"), ("o", SAME, "no effect, or one seed"),
+               (("^", BETTER, "better"), ("v", WORSE, "worse"), ("o", SAME, f"{NO_DIFFERENCE}, or one seed"),
                 ("D", SAME, "undecided"))]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     _title(figure, title)

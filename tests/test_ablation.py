@@ -1,5 +1,6 @@
 """Arms of the ablation on a tiny study of drawn animals; oracles are slow, one cell or picture at a time."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -355,20 +356,79 @@ def test_verdicts_follow_from_both_intervals():
     assert ablation.verdict(row(0.1, 0.2)) == "higher"
     assert ablation.verdict(row(-0.2, -0.1, 0.05)) == "lower"
     assert ablation.verdict(row(0.1, 0.2, 0.15)) == ablation.verdict(row(-0.2, -0.1, 0.15)) == "undecided"
-    assert ablation.verdict(row(-0.1, 0.2)) == ablation.verdict(row(0.0, 0.2)) == "no effect"
-    assert ablation.verdict(row(0.00001, 0.2)) == "no effect"  # as it is printed
+    assert ablation.verdict(row(-0.1, 0.2)) == ablation.verdict(row(0.0, 0.2)) == "no difference seen"
+    assert ablation.verdict(row(0.00001, 0.2)) == "no difference seen"  # as it is printed
+    assert ablation.verdict(row(-0.1, 0.2, -0.15)) == "undecided"  # the bootstrap's alone holds 0
     assert ablation.verdict(row(np.nan, np.nan)) == "one seed, no interval"
+
+
+@pytest.mark.parametrize("bootstrap, student, expected", [
+    ((0.1, 0.2), (0.05, 0.25), (0.05, 0.25)), ((0.1, 0.2), (-0.1, 0.4), (-0.1, 0.4)),
+    ((-0.1, 0.2), (-0.2, 0.3), (-0.2, 0.3)), ((-0.1, 0.2), (0.01, 0.1), (-0.1, 0.2))])
+def test_the_deciding_interval_says_what_the_verdict_says(bootstrap, student, expected):
+    row = dict(zip(("low", "high", "t_low", "t_high"), (*bootstrap, *student)))
+    assert ablation.deciding(row) == expected
+    assert (expected[0] > 0) == (ablation.verdict(row) == "higher")
 
 
 def test_conclusions_in_words():
     table = pd.concat([made_up({ORTHOGONAL: [0.5, 0.5, 0.5], "b": [0.7, 0.8, 0.9]}),
                        made_up({ORTHOGONAL: [0.5, 0.5, 0.5], "b": [0.4, 0.6, 0.5]}, "purity")])
     text = ablation.conclusions(ablation.paired(table), "b")
-    assert text.startswith("**b**, beside both losses, 3 seeds. higher: nmi +0.300 [+0.200, +0.400")
-    assert "no effect: purity +0.000" in text
+    assert text.startswith("**b**, beside both losses, 3 seeds. higher: nmi +0.3000 [+0.0516, +0.5484]; ")  # Student's
+    assert text.endswith("no difference seen: purity 0.0000 [-0.2484, +0.2484].")
+    unsure = ablation.conclusions(ablation.paired(made_up({ORTHOGONAL: [0.0] * 3, "b": [0.1, 0.1, 0.4]})), "b")
+    assert unsure.endswith("undecided: nmi +0.2000 [-0.2303, +0.6303] (bootstrap [+0.1000, +0.4000]).")
     assert ablation.conclusions(ablation.paired(table), "c") == "**c**: nothing to compare."
     one = ablation.conclusions(ablation.paired(made_up({ORTHOGONAL: [0.5], "b": [0.7]})), "b")
-    assert "1 seed. one seed, no interval: nmi +0.200" in one
+    assert one.endswith("1 seed. one seed, no interval: nmi +0.2000.")
+
+
+def test_whose_concepts_are_less_alike():
+    off = {ORTHOGONAL: (0.3, 0.28, 0.32), "lower": (0.2, 0.18, 0.27), "near": (0.31, 0.31, 0.33),
+           "higher": (0.4, 0.33, 0.5), "same": (0.3, 0.3, 0.3), "single": (np.nan,) * 3}
+    none = ablation.paired(made_up({ORTHOGONAL: [0.3], "lower": [0.2]}, "off-diagonal"))
+    said = {arm: ablation.alikeness(off, none, arm) for arm in off if arm != ORTHOGONAL}
+    assert said["lower"] == ("**lower**: in this seed the mean of “both losses” is higher than that of “lower”, and "
+                             "the intervals do not overlap; other seeds have not been measured.")
+    assert "is lower than that of “near”, and the intervals overlap;" in said["near"]
+    assert "is lower than that of “higher”, and the intervals do not overlap;" in said["higher"]
+    assert "is as high as that of “same”, and the intervals overlap;" in said["same"]
+    assert said["single"] == "**single**: nothing to compare, an arm has single concepts only."
+    seeds = pd.concat([made_up({ORTHOGONAL: [0.3] * 3, "lower": [0.2, 0.3, 0.4]}, "off-diagonal"),
+                       made_up({ORTHOGONAL: [0.0] * 3, "lower": [1.0] * 3})])  # another measure does not count
+    text = ablation.alikeness(off, ablation.paired(seeds), "lower")
+    assert text.endswith(". The mean difference of 3 seeds, “lower” less “both losses”: 0.0000 [-0.2484, +0.2484], "
+                         "no difference seen.")
+
+
+def test_what_the_subspace_loss_weighs_and_how_far_its_arm_is(study):
+    own = made_up({NO_ORTHOGONAL: [0.30, 0.25, 0.9], ablation.NEITHER: [0.28, 0.29]}, "off-diagonal")
+    other = made_up({NO_ORTHOGONAL: [5.0], ablation.NEITHER: [1.0]})  # another measure does not count
+    text = ablation.subspace_words(pd.concat([own, other]), study.config)
+    assert f"Its weight is {study.config.subspace:g}, that of the orthogonal loss 1." in text
+    assert "up to 0.040 apart in 2 seeds: with so small a weight" in text
+    strong = ablation.subspace_words(own, dataclasses.replace(study.config, subspace=0.5))
+    assert strong.endswith("Its weight is 0.5, that of the orthogonal loss 1. The means of these two are up to 0.040 "
+                           "apart in 2 seeds.")
+    assert ablation.subspace_words(own[own["seed"] == 0], study.config).endswith(" are 0.020 apart in one seed.")
+    assert ablation.subspace_words(own[own["arm"] == NO_ORTHOGONAL], study.config) == ""
+
+
+@pytest.mark.parametrize("specificity, off, words", [
+    (0.95, 0.33, "mostly one between parts and superpixels"), (0.75, 0.5, "no nearer to the network's concepts than"),
+    (0.95, 0.5, "By one measure they are nearer"), (0.75, 0.33, "By one measure they are nearer")])
+def test_boxes_are_nearer_to_the_network_or_to_superpixels(specificity, off, words):
+    def table(boxes):
+        found = [({ORTHOGONAL: [1.0, 1.0, 0.0], MANUAL: [0.7, 0.7, 0.0], **boxes(specificity)}, "specificity"),
+                 ({ORTHOGONAL: [0.3, 0.3, 0.0], MANUAL: [0.6, 0.6, 0.0], **boxes(off)}, "off-diagonal")]
+        return pd.concat([made_up(*own) for own in found])
+
+    text = ablation.stand_ins(table(lambda value: {ablation.BOXES: [value, value]}))  # the third seed lacks them
+    assert words in text and text.count("(2 seeds)") == 2
+    assert f"specificity {specificity:.3f}, beside 1.000 of “both losses” and 0.700 of “not self-supervised”" in text
+    assert f"off-diagonal {off:.3f}, beside 0.300 of “both losses” and 0.600 of “not self-supervised”" in text
+    assert ablation.stand_ins(table(lambda value: {})).startswith("Boxes around true parts have not been measured")
 
 
 def test_claims_turn_the_sign_and_follow_from_the_interval():
@@ -381,8 +441,11 @@ def test_claims_turn_the_sign_and_follow_from_the_interval():
                           "selfsupervised_effect_specificity", "offdiag_concepts_selfsupervised",
                           "offdiag_concepts_manual"]
     nmi = rows["orthogonality_effect_nmi"]
-    assert (nmi["here"], nmi["spread"], nmi["seeds"], nmi["holds"]) == (0.1833, "[0.1500, 0.2000]", 3, "yes")
+    assert (nmi["here"], nmi["spread"], nmi["seeds"], nmi["holds"]) == (0.1833, "[0.1116, 0.2550]", 3, "yes")
     assert rows["orthogonality_effect_purity"]["holds"] == "no"
+    unsure = made_up({ORTHOGONAL: [0.5, 0.5, 0.8], NO_ORTHOGONAL: [0.4, 0.4, 0.4]})  # the bootstrap's excludes 0
+    (row,) = ablation.claims(unsure, ablation.paired(unsure))
+    assert (row["spread"], row["holds"]) == ("[-0.2303, 0.6303]", "no")
     assert rows["selfsupervised_effect_specificity"]["holds"] == "yes"
     assert rows["offdiag_concepts_selfsupervised"]["holds"] == "yes"
     assert rows["offdiag_concepts_manual"]["here"] == 0.55 and rows["offdiag_concepts_manual"]["holds"] == ""
@@ -394,7 +457,7 @@ def test_claims_turn_the_sign_and_follow_from_the_interval():
 # --- the same concept, side by side ---
 
 
-def test_the_same_concept_is_the_one_in_the_same_place(arm, superpixels, study, monkeypatch):
+def test_without_a_common_name_the_same_concept_is_the_one_in_the_same_place(arm, superpixels, study, monkeypatch):
     monkeypatch.setattr(ablation, "invert", functools.partial(ablation.invert, tv_weight=0))
     other = Arm("other names", study, arm.concepts.renamed(("x", "y", "z")))
     result = ablation.beside({ORTHOGONAL: arm, "other names": other, MANUAL: superpixels}, study.class_names[1], "two",
@@ -404,6 +467,22 @@ def test_the_same_concept_is_the_one_in_the_same_place(arm, superpixels, study, 
     assert result.names[2].startswith("superpixel") and 0 <= result.overlaps[2] < 1
     assert result.pictures.shape == (3, 64, 64, 3) and result.pictures.dtype == np.uint8
     assert (result.pictures[0] == result.pictures[1]).all() and (result.pictures[0] != result.pictures[2]).any()
+
+
+def test_the_same_concept_has_the_same_name_first_and_then_the_same_place(arm, study, monkeypatch):
+    monkeypatch.setattr(ablation, "_trait_picture", lambda *_: np.zeros((1, 1, 3), np.uint8))
+    swapped = Arm("swapped", study, arm.concepts.renamed(("two", "one", "three")))
+    second = Arm("two of that name", study, arm.concepts.renamed(("two", "two 2", "three")))
+    arms = {ORTHOGONAL: arm, "swapped": swapped, "two of that name": second}
+    result = ablation.beside(arms, study.class_names[1], "two")
+    assert result.names == ("two", "two", "two 2") and result.overlaps[0] == result.overlaps[2] == 1
+    assert result.overlaps[1] < 1  # elsewhere, but of that name
+    back = ablation.beside({"two of that name": second, "swapped": swapped}, study.class_names[1], "two 2")
+    assert back.names == ("two 2", "two") and back.overlaps[1] < 1  # whatever its number
+    numbered = Arm("numbered", study, arm.concepts.renamed(("concept 2", "concept 1", "concept 3")))
+    shuffled = Arm("shuffled", study, arm.concepts.renamed(("concept 1", "legs", "concept 2")))
+    unnamed = ablation.beside({ORTHOGONAL: numbered, "shuffled": shuffled}, study.class_names[1], "concept 1")
+    assert unnamed.names == ("concept 1", "legs") and unnamed.overlaps[1] == 1  # a number is no name
 
 
 def test_without_the_name_the_first_concept_is_shown(arm, study):

@@ -8,7 +8,7 @@ from helpers import styled_figures  # noqa: F401 (a fixture)
 from test_sensitivity_plots import check_words, text_of
 
 from asxai import ablation_plots as plots
-from asxai.ablation import ARMS, FURTHER, MEASURES, ORTHOGONAL, paired
+from asxai.ablation import ARMS, FURTHER, MEASURES, NO_DIFFERENCE, ORTHOGONAL, paired
 
 NAMES = ["head", "a long name of the inner side", "tail", "left ear 2"]
 
@@ -117,8 +117,9 @@ def test_colours_say_what_is_better():
     assert marks["nmi"] == {0: ("^", plots.BETTER), 1: ("D", plots.SAME), 2: ("o", plots.SAME), 3: ("o", plots.SAME)}
     assert marks["off-diagonal"][0] == marks["purity"][0] == ("v", plots.WORSE)
     assert marks["cosine"][0] == ("^", plots.BETTER)
-    assert result["verdict"].tolist() == ["higher", "higher", "lower", "lower", "undecided", "no effect",
+    assert result["verdict"].tolist() == ["higher", "higher", "lower", "lower", "undecided", NO_DIFFERENCE,
                                           "one seed, no interval"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][2] == f"{NO_DIFFERENCE}, or one seed"
     assert text_of(figure).count("not measured") == 9
 
 
