@@ -78,8 +78,11 @@ def augmentation_strip(data, size, seed, count=6):
     return figure, pd.DataFrame({"view": range(count + 1), "mean_absolute_difference": difference.numpy()})
 
 
-def training_curves(log):
-    """Loss terms, validation accuracy and orthogonality over the steps of training, stages shaded."""
+def training_curves(log, pictures=None):
+    """Loss terms, validation accuracy and orthogonality over the steps of training, stages shaded.
+
+    pictures: how many there are for validation, so that the axis of accuracy has room for a few errors
+    """
     figure, axes = plt.subplots(3, 1, figsize=(8, 7.5), sharex=True, height_ratios=[2, 1, 1])
     step = np.arange(len(log))
     for axis in axes:
@@ -94,7 +97,7 @@ def training_curves(log):
     axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
     axes[0].legend(ncols=len(terms), fontsize=8, columnspacing=1, handlelength=1.4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # over no curve
     axes[1].plot(step, 100 * log["validation_accuracy"], marker="o", ms=3, color="0.2")
-    axes[1].set_ylim(min(94.5, 100 * log["validation_accuracy"].min() - 1), 100.5)  # single pictures must not look big
+    axes[1].set_ylim(min(_lowest_percent(pictures), 100 * log["validation_accuracy"].min() - 1), 100.5)
     axes[1].set_ylabel("validation\naccuracy, %")
     axes[2].plot(step, log["within_class_cosine"], marker="o", ms=3, color="0.2")
     axes[2].set_ylabel("mean |cosine|\ninside a class")
@@ -105,8 +108,16 @@ def training_curves(log):
                                           "validation_accuracy", "within_class_cosine", "effective_rank"]]
 
 
-def accuracy_dots(table):
-    """One dot per seed and model. table: columns `model`, `seed`, `accuracy` in [0, 1], and `note`."""
+def _lowest_percent(pictures):
+    """Where an axis of accuracy of so many pictures begins at the latest: no single one must look big."""
+    return min(94.5, 100 - 300 / pictures) if pictures else 94.5
+
+
+def accuracy_dots(table, pictures=None):
+    """One dot per seed and model. table: columns `model`, `seed`, `accuracy` in [0, 1], and `note`.
+
+    pictures: how many accuracy is of, see `training_curves`
+    """
     figure, axis = plt.subplots(figsize=(7, 0.55 * table["model"].nunique() + 1))
     shown = table.assign(percent=100 * table["accuracy"])
     sns.stripplot(shown, x="percent", y="model", hue="model", jitter=False, alpha=0.6, size=9, ax=axis, legend=False)
@@ -116,7 +127,7 @@ def accuracy_dots(table):
     axis.set(xlabel="accuracy on test pictures, % (number: mean over seeds)", ylabel="")
     axis.grid(axis="x", alpha=0.4)
     axis.margins(y=0.3)
-    axis.set_xlim(min(94.5, shown["percent"].min() - 2), 100.5)
+    axis.set_xlim(min(_lowest_percent(pictures), shown["percent"].min() - 2), 100.5)
     return figure, table
 
 

@@ -69,13 +69,14 @@ class Places:
 
 
 def find_notebooks(names, places: Places) -> list[Path]:
-    """The numbered notebooks in order, or the named ones of them; of a name its beginning is enough ("01")."""
+    """The numbered notebooks in order, or the named ones of them; of a name a piece is enough ("01", "explore")."""
     known = {path.stem: path for path in sorted(places.notebooks.glob("[0-9]*.ipynb"))}
     if not known:
         raise RunError(f"no numbered notebook (01_train.ipynb, ...) in {places.notebooks}")
     wanted = set()
     for name in [Path(name).name.removesuffix(".ipynb") for name in names]:
         meant = [stem for stem in known if stem == name] or [stem for stem in known if name and stem.startswith(name)]
+        meant = meant or [stem for stem in known if name and name in stem]
         if len(meant) != 1:
             problem = f"{name!r} may be {' or '.join(meant)}." if meant else f"no notebook {name}. {_meant(name, known)}"
             raise RunError(f"{problem.strip()} There are {', '.join(known)}")
@@ -191,6 +192,8 @@ def convert(parameter: str, text: str, default):
         value = float(value)
     if wanted in (list, tuple) and type(value) in (list, tuple):
         return list(value)  # papermill has no literal for a tuple
+    if wanted in (int, float) and type(value) is wanted and value < 0 <= default:
+        raise RunError(f"parameter {parameter}={text} should not be below 0")
     if type(value) is not wanted:
         like = EXAMPLES.get((parameter, wanted), repr(default))
         raise RunError(f"parameter {parameter}={text} should be of type {wanted.__name__}, like {like}")

@@ -103,6 +103,15 @@ def test_accuracy_dots_show_percent_per_model():
     assert {text.get_text() for text in figure.axes[0].texts} == {"99.0", "97.0"}
 
 
+def test_axes_of_accuracy_have_room_for_errors(study):
+    table = pd.DataFrame({"model": ["a"], "seed": [0], "accuracy": [1.0]})
+    for pictures, low in ((None, 94.5), (400, 94.5), (20, 85), (4, 25)):
+        assert plots.accuracy_dots(table, pictures)[0].axes[0].get_xlim()[0] == pytest.approx(low)
+    right = study.log.assign(validation_accuracy=1.0)
+    assert plots.training_curves(right, 6)[0].axes[1].get_ylim()[0] == pytest.approx(50)
+
+
+
 def test_black_box_probe_learns_what_the_features_hold(study):
     """Squares and stripes differ plainly to pretrained features."""
     probe = black_box_probe(study.config, study.data)

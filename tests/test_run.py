@@ -71,6 +71,7 @@ def figure(places, name, data_set=PETS):
     (dict(texts={"epoch": "3"}), "no parameter epoch in 01_first, 02_second. Is 'epochs' meant. Known: deep, epochs, "),
     (dict(texts={"verbosity": "3"}), "in 01_first, 02_second. Known: deep, epochs, "),
     (dict(texts={"epochs": "3.5"}), "epochs=3.5 should be of type int, like 2"),
+    (dict(texts={"epochs": "-3"}), "epochs=-3 should not be below 0"),
     (dict(texts={"epochs": "True"}), "epochs=True should be of type int"),
     (dict(texts={"deep": "1"}), "deep=1 should be of type bool"),
     (dict(texts={"layers": "3"}), "layers=3 should be of type list"),
@@ -220,6 +221,7 @@ def test_a_value_that_no_study_takes_is_named_before_a_kernel_starts(places):
 def test_the_beginning_of_a_name_is_enough(places, capsys):
     assert executed(places, capsys, names=["02"]) == [f"02_second on {PETS}"]
     assert executed(places, capsys, names=["notebooks/01_first.ipynb"]) == [f"01_first on {PETS}"]
+    assert [path.stem for path in run.find_notebooks(["secon"], places)] == ["02_second"]
 
 
 def test_an_error_that_speaks_for_itself_comes_without_a_traceback(places, capsys):
