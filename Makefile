@@ -37,7 +37,7 @@ help:  ## this list
 	@echo
 	@echo 'figures and study also take:'
 	@echo '  DATASET=<name or folder>  a registered data set, or a folder with one subfolder of pictures per class'
-	@echo '  NOTEBOOKS="01 02 ..."     some of the notebooks, by the beginnings of their names'
+	@echo '  NOTEBOOKS="01 02 ..."     some of the notebooks, by pieces of their names'
 	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks (no spaces inside a value)'
 
 # Only what is asked for and is not here comes to this rule.

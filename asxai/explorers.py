@@ -317,8 +317,8 @@ def write_names(study, concepts, names):
     """Write names of concepts to the data set's file of names; the study's concepts under these names.
 
     names: one for each of concepts 1, 2, ..., or those of some by number, {1: ..., 4: ...}; the others keep theirs. An
-    empty name leaves a concept as "concept k", and _ stands for a space. What the file held before is replaced. Raises ValueError for another
-    number of names than there are concepts, and for a number that none has.
+    empty name leaves a concept as "concept k", and _ stands for a space. What the file held before is replaced. Raises
+    ValueError for another number of names than there are concepts, and for a number that none has.
     """
     if isinstance(names, dict):
         names = _by_number(names, concepts)

@@ -90,12 +90,14 @@ def training_curves(log, pictures=None):
             axis.axvspan(i - 0.5, i + 0.5, color=STAGE_COLOURS[stage], lw=0)
         for i in np.flatnonzero(log["cycle"].diff() > 0):
             axis.axvline(i - 0.5, color="0.6", lw=1)
-    terms = [t for t in ("cross_entropy", "aggregation", "separation", "orthogonality", "subspace", "balance", "guide") if t in log]
+    terms = [term for term in ("cross_entropy", "aggregation", "separation", "orthogonality", "subspace", "balance",
+                               "guide") if term in log]
     for term in terms:
         axes[0].plot(step, log[term], marker="o", ms=3, label=term.replace("_", " "))
     axes[0].set_yscale("symlog", linthresh=1)
     axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
-    axes[0].legend(ncols=len(terms), fontsize=8, columnspacing=1, handlelength=1.4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # over no curve
+    axes[0].legend(ncols=len(terms), fontsize=8, columnspacing=1, handlelength=1.4, frameon=False, loc="lower left",
+                   bbox_to_anchor=(0, 1))  # over no curve
     axes[1].plot(step, 100 * log["validation_accuracy"], marker="o", ms=3, color="0.2")
     axes[1].set_ylim(min(_lowest_percent(pictures), 100 * log["validation_accuracy"].min() - 1), 100.5)
     axes[1].set_ylabel("validation\naccuracy, %")

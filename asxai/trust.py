@@ -294,12 +294,6 @@ def bars_of(tiers_of):
     return tiers_of[tiers_of["tier"] != "all"].rename(columns=names).reset_index(drop=True)
 
 
-def tiers_in_words(tiers_of):
-    """How often each tier is right on confusing pictures, from `tiers_table`: "sure 8 % of 12, ...", "" without any."""
-    own = tiers_of[(tiers_of["set"] == CONFUSING) & tiers_of["tier"].isin(TIERS) & (tiers_of["pictures"] > 0)]
-    return ", ".join(f"{row.tier} {100 * row.accuracy:.0f} % of {row.pictures}" for row in own.itertuples())
-
-
 def curves(found):
     """Risk-coverage curves of `confidences` over all sets, `{name: (coverage, risk, aurc)}`."""
     return {name: tuple(risk_coverage(*own)) for name, own in confidences(found, clipped=False).items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asxai import paths, results
+from asxai import common_traits, evaluation, paths, results, sensitivity, trust
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +78,13 @@ def test_a_short_run_renews_its_own_seed_and_keeps_the_others(figures):
 def test_few_pictures_are_named_beside_claims():
     assert results.few_pictures(50) == ""
     assert results.few_pictures(4).startswith("**These numbers rest on 4 test pictures**, of which one is 25 points.")
+
+
+def test_readme_names_the_targets_that_the_code_has():
+    text = " ".join((paths.ROOT / "README.md").read_text(encoding="utf-8").split())
+    of = lambda name: f"{evaluation.MEASURES[name][1]:.2f}".lstrip("0")
+    assert (f"agreement {of('nmi')}, purity {of('purity')}, consistency {of('consistency')}, order in halves "
+            f"{sensitivity.AGREEMENT_TARGET:g}, specificity {common_traits.DIAGONAL_TARGET:g}, sure answers "
+            f"{100 * trust.SURE_TARGET:.0f} % right on at least {100 * trust.COVERAGE_TARGET:.0f} % of clean pictures, "
+            f"not sure on {100 * trust.NOT_SURE_TARGET:.0f} % of confusing ones").replace(" 0.", " .") in text
+    assert common_traits.SPEED_TARGET == 10 and "inversion ten times as fast" in text

@@ -211,10 +211,13 @@ def test_pictures_that_cannot_be_used_are_named_before_a_kernel_starts(places, t
     assert not places.runs.exists()
 
 
-def test_a_value_that_no_study_takes_is_named_before_a_kernel_starts(places):
-    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\nbackbone = "resnet18"')
-    with pytest.raises(run.RunError, match="backbone='resnet' is unknown; choose one of"):
-        run.make_figures("figures", texts={"backbone": "resnet"}, places=places)
+@pytest.mark.parametrize("name, usual, given, message", [
+    ("backbone", "resnet18", "resnet", "backbone='resnet' is unknown; choose one of"),
+    ("device", "cpu", "warp", "device='warp' is unknown; use 'cpu', 'cuda' or 'mps'")])
+def test_a_value_that_no_study_takes_is_named_before_a_kernel_starts(places, name, usual, given, message):
+    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\n{name} = "{usual}"')
+    with pytest.raises(run.RunError, match=message):
+        run.make_figures("figures", texts={name: given}, places=places)
     assert not places.runs.exists()
 
 
@@ -251,13 +254,6 @@ def test_names_that_cannot_be_read_are_named_before_a_kernel_starts(places, tmp_
     (tmp_path / "data" / "names" / "pictures.json").write_text('{"format": 1, "concepts": [')
     with pytest.raises(run.RunError, match="pictures.json is no file of names .*or remove it"):
         run.make_figures("figures", data_sets=[str(folder)], places=places)
-    assert not places.runs.exists()
-
-
-def test_a_device_that_is_not_here_is_named_before_a_kernel_starts(places):
-    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\ndevice = "cpu"')
-    with pytest.raises(run.RunError, match="device='warp' is unknown; use 'cpu', 'cuda' or 'mps'"):
-        run.make_figures("figures", texts={"device": "warp"}, places=places)
     assert not places.runs.exists()
 
 

@@ -1,7 +1,5 @@
 """Confusing pictures and what confidence is worth on them: plain loops, and a tiny drawn and a tiny plain study."""
 
-import re
-
 import menagerie
 import numpy as np
 import pandas as pd
@@ -487,17 +485,6 @@ def test_nothing_is_claimed_of_errors_of_a_softmax_that_is_right_wherever_it_is_
     right = {CLEAN: planted([SURE], [True], [0.95]), CROP: planted([UNSURE], [True], [0.95])}
     assert "not_sure_where_softmax_is_wrong" not in claim_rows(right)
     assert "not_sure_where_softmax_is" in claim_rows(right)
-
-
-def test_tiers_in_words_are_those_of_confusing_pictures(some):
-    own = tiers_table(some, RULES)
-    own = own[own["set"] == trust.CONFUSING].set_index("tier")
-    words = trust.tiers_in_words(tiers_table(some, RULES))
-    for part in words.split(", "):
-        tier, accuracy, pictures = re.fullmatch(r"(.+) (\d+) % of (\d+)", part).groups()
-        assert int(pictures) == own.loc[tier, "pictures"] > 0
-        assert int(accuracy) == round(100 * own.loc[tier, "accuracy"])
-    assert trust.tiers_in_words(tiers_table({CLEAN: some[CLEAN]}, RULES)) == ""
 
 
 def test_claims_of_clean_pictures_alone():
