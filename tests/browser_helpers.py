@@ -38,17 +38,20 @@ class Lab:
         self.browser, self.url, self.token, self.folder, self.log = browser, url, token, folder, log
 
     def open(self, name):
-        """Open a notebook of the folder by itself; the kernels of those before are ended."""
+        """Open a notebook of the folder by itself, with its kernel; the kernels of those before are ended."""
+        self.browser.get("about:blank")  # a page that is still open would ask for its kernel again
         for session in self._api("sessions"):
             self._api(f"sessions/{session['id']}", "DELETE")
         self.browser.get(f"{self.url}/doc/tree/{name}?token={self.token}&reset")
         self.wait(lambda: self.js("return window.jupyterapp?.shell.currentWidget?.content?.widgets?.length > 0"),
                   f"{name} to open")
+        # Not left before: a kernel that is ended while the page connects to it keeps the next page waiting for the
+        # minute after which the server gives it up.
+        self.wait(lambda: self.js("return jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+                                  "?.connectionStatus === 'connected'"), "a kernel")
 
     def run(self, seconds=300):
         """Run all cells and wait until each has its number. AssertionError with the traceback of a cell that fails."""
-        self.wait(lambda: self.js("return jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
-                                  "?.connectionStatus === 'connected'"), "a kernel")
         # no waiting inside the browser, which is cut off after two minutes
         self.js("jupyterapp.commands.execute('notebook:run-all-cells')")
         self.wait(lambda: self.errors() or self.js(
