@@ -638,7 +638,7 @@ def reliability(predictions, bins=10, title=""):
     columns = min(4, len(predictions))
     lines = -(-len(predictions) // columns)
     figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, layout="constrained",
-                                figsize=(2.7 * columns + 0.6, 2.9 * lines + (0.6 if title else 0.2)))
+                                figsize=(2.7 * columns + 0.6, 3.1 * lines + (0.6 if title else 0.2)))
     for axis in axes.flat[len(predictions):]:
         axis.set_axis_off()
     for axis, name in zip(axes.flat, predictions):
@@ -652,7 +652,8 @@ def reliability(predictions, bins=10, title=""):
         axis.plot([0, 1], [0, 1], color="0.4", lw=1, ls=(0, (4, 2)))
         axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.set_title(f"{textwrap.fill(name, 26)}\nECE {own['ece'].iloc[0]:.3f}", fontsize=10)
-    figure.supxlabel("confidence; line: gap to accuracy, dashed: no gap, darker: more pictures", fontsize=9)
+        axis.set_xlabel("confidence", fontsize=10)
+    figure.supxlabel("line: gap to accuracy; dashed: no gap; darker: more pictures", fontsize=9)
     figure.supylabel("accuracy", fontsize=10)
     if title:
         _title(figure, title)

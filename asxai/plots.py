@@ -167,17 +167,23 @@ def orthogonality_matrices(before, after, class_names):
 
 
 def distance_matrix(basis, class_names):
-    """Projection distance between class subspaces as a share of the largest possible, see `subspace_distances`."""
+    """Projection distance between class subspaces as a share of the largest possible, see `subspace_distances`.
+
+    A single distance, of two classes, needs no scale of colours: its number is written.
+    """
     distance = subspace_distances(basis)
     many = len(class_names) > MOST_CLASSES
     side = 9 if many else max(3.6, 0.55 * len(class_names) + 1.8)
     figure, axis = plt.subplots(figsize=(side + 1, side))
     ticks = "auto" if many else class_names
+    label, scale = "distance / largest possible", len(class_names) > 2
     itself = np.eye(len(distance), dtype=bool)  # left blank: zeros there would use up the colours
     least = np.floor(10 * distance[~itself].min()) / 10
     sns.heatmap(distance, mask=itself, ax=axis, vmin=least, vmax=1, cmap="viridis", annot=not many, fmt=".2f",
                 square=True, xticklabels=ticks, yticklabels=ticks, annot_kws={"fontsize": 8},
-                cbar_kws={"label": "distance / largest possible", "shrink": 0.8})
+                cbar=scale, cbar_kws={"label": label, "shrink": 0.8})
+    if not scale:
+        axis.set_title(label, fontsize=10)
     axis.tick_params(axis="y", rotation=0)
     axis.tick_params(axis="x", rotation=90 if len(class_names) > 3 else 0)
     table = pd.DataFrame([{"class": a, "other": b, "distance": distance[i, j]} for i, a in enumerate(class_names)
