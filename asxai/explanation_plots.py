@@ -637,8 +637,8 @@ def reliability(predictions, bins=10, title=""):
     table = pd.DataFrame(rows)
     columns = min(4, len(predictions))
     lines = -(-len(predictions) // columns)
-    figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, layout="constrained",
-                                figsize=(2.7 * columns + 0.6, 3.1 * lines + (0.6 if title else 0.2)))
+    figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, layout="compressed",
+                                figsize=(2.7 * columns + 0.6, 3.4 * lines + (0.6 if title else 0.2)))
     for axis in axes.flat[len(predictions):]:
         axis.set_axis_off()
     for axis, name in zip(axes.flat, predictions):
