@@ -637,8 +637,8 @@ def reliability(predictions, bins=10, title=""):
     table = pd.DataFrame(rows)
     columns = min(4, len(predictions))
     lines = -(-len(predictions) // columns)
-    figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, layout="compressed",
-                                figsize=(2.7 * columns + 0.6, 3.4 * lines + (0.6 if title else 0.2)))
+    figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True, layout="constrained",
+                                figsize=(2.7 * columns + 0.6, 3.3 * lines + (0.6 if title else 0.2)))
     for axis in axes.flat[len(predictions):]:
         axis.set_axis_off()
     for axis, name in zip(axes.flat, predictions):
@@ -650,8 +650,9 @@ def reliability(predictions, bins=10, title=""):
             axis.plot([bin["confidence"]] * 2, [bin["accuracy"], bin["confidence"]], color=CLASS_COLOURS[4], lw=2)
             axis.plot(bin["confidence"], bin["accuracy"], "o", color="k", ms=3.5)
         axis.plot([0, 1], [0, 1], color="0.4", lw=1, ls=(0, (4, 2)))
-        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1))
         axis.set_title(f"{textwrap.fill(name, 26)}\nECE {own['ece'].iloc[0]:.3f}", fontsize=10)
+    for axis in axes[-1, :len(predictions) - columns * (lines - 1)]:
         axis.set_xlabel("confidence", fontsize=10)
     figure.supxlabel("line: gap to accuracy; dashed: no gap; darker: more pictures", fontsize=9)
     figure.supylabel("accuracy", fontsize=10)
