@@ -433,7 +433,8 @@ def names_from_file(path, winners, hashes, count):
 
     A concept takes the name whose points it wins most often; it stays "concept k" if that is an entry without a name,
     if two are equal, or if it wins none. Where two take the same name, the one of the earlier entry is called by it
-    (of one entry that which wins more of its points) and the other "<name> 2". Raises ValueError for a file that is not as described.
+    (of one entry that which wins more of its points) and the other "<name> 2". Raises ValueError for a file that is not
+    as described.
     """
     entries, winners = read_names(path), np.asarray(winners)
     keys = [name or number for number, (name, _) in enumerate(entries)]  # an entry without a name competes, as itself

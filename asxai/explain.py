@@ -96,11 +96,12 @@ class Explanation:
 
         `other` is the class that competes with the predicted one, `settled` that which global similarity settles on,
         None where it does not. `words` has an entry per concept of the predicted class, the largest `delta` first: its
-        `name` and score `pcs` (a probability times an importance that is 1 on average); `found`, the other class that scores highest in it, and `delta`, by how much it is
-        behind; and the words of the sentence, `position` ("vivid", "be") and `semanteme` ("obviously", "confusing",
-        ...), None where the sentence says nothing of it. See `asxai.rules`. `pcs` and `concept_probabilities` have a
-        row per class and a number per concept, `mask_files` is what `save` calls the masks, None for that of a concept
-        that is not seen, and `mask_pixels` how many pixels of `picture.png` each holds.
+        `name` and score `pcs` (a probability times an importance that is 1 on average); `found`, the other class that
+        scores highest in it, and `delta`, by how much it is behind; and the words of the sentence, `position`
+        ("vivid", "be") and `semanteme` ("obviously", "confusing", ...), None where the sentence says nothing of it.
+        See `asxai.rules`. `pcs` and `concept_probabilities` have a row per class and a number per concept,
+        `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
+        many pixels of `picture.png` each holds.
         """
         plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
         return {"predicted": self.predicted, "probability": float(self.probability), "tier": self.tier,

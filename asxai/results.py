@@ -98,8 +98,8 @@ def few_pictures(count):
     """A sentence in Markdown about claims that rest on few test pictures, or "" where there are `MANY`."""
     if count >= MANY:
         return ""
-    return (f"**These numbers rest on {count} test pictures**, of which one is {100 / count:.0f} points. A “yes” says no "
-            "more than that nothing speaks against it, a “no” may be chance.")
+    return (f"**These numbers rest on {count} test pictures**, of which one is {100 / count:.0f} points. A “yes” says "
+            "no more than that nothing speaks against it, a “no” may be chance.")
 
 
 def record_claims(data_set, notebook, rows):

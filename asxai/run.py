@@ -78,7 +78,8 @@ def find_notebooks(names, places: Places) -> list[Path]:
         meant = [stem for stem in known if stem == name] or [stem for stem in known if name and stem.startswith(name)]
         meant = meant or [stem for stem in known if name and name in stem]
         if len(meant) != 1:
-            problem = f"{name!r} may be {' or '.join(meant)}." if meant else f"no notebook {name}. {_meant(name, known)}"
+            problem = (f"{name!r} may be {' or '.join(meant)}." if meant else
+                       f"no notebook {name}. {_meant(name, known)}")
             raise RunError(f"{problem.strip()} There are {', '.join(known)}")
         wanted |= set(meant)
     return [path for stem, path in known.items() if stem in wanted or not names]

@@ -496,13 +496,13 @@ def seed_row(study, drawn, first_kind):
     return summary_row(study.config.seed, parts, parents, detection_table(known, strange, draws=2), first_kind)
 
 
-def claims(parts, parents, detection, plants, first_kind, ranks_above, others=None):
+def claims(parts, parents, detection, plants, first_kind, ranks_above, others=None, ranks_paper=""):
     """Claims of notebook 05; parts, parents of `hybrid_parts` and `parents_table`, detection of `detection_table`,
     plants of `concept_means`, or empty tables.
 
     first_kind: the hybrid whose parents the paper names. ranks_above: two names of concepts; the mean PCS of those
-    named after the first should be above that of the second, in every class of plants. others: rows of `summary_row` of
-    other seeds, whose values enter means and spreads
+    named after the first should be above that of the second, in every class of plants; ranks_paper: what the paper has
+    for them. others: rows of `summary_row` of other seeds, whose values enter means and spreads
     """
     def values(name, own):
         more = others[name].dropna() if others is not None and name in others else []
@@ -536,6 +536,6 @@ def claims(parts, parents, detection, plants, first_kind, ranks_above, others=No
         differences = (means[ranks_above[0]] - means[ranks_above[1]]).to_numpy()
         if np.isfinite(differences).all():
             # one value: the spread of a claim is over seeds, not over classes
-            rows.append(claim("petals_above_centre_pcs", differences.mean(), "1.26 against 0.47",
-                              differences.min() > 0))
+            first, second = ranks_above
+            rows.append(claim(f"{first}s_above_{second}_pcs", differences.mean(), ranks_paper, differences.min() > 0))
     return rows

@@ -47,7 +47,8 @@ def test_sheet_dims_outside_the_mask_and_pads_short_rows():
     np.testing.assert_array_equal(shown[mask], pictures[1][0][mask])
     assert (shown[~mask] <= 0.6 * pictures[1][0][~mask]).all()
     labels = [axis.get_ylabel() for axis in figure.axes[::3]]
-    assert labels == ["wing\nwins cells in 93 %\nof test pictures", "beak\nwins cells in under 1 %\nof test pictures", "claw"]
+    assert labels == ["wing\nwins cells in 93 %\nof test pictures",
+                      "beak\nwins cells in under 1 %\nof test pictures", "claw"]
     figure, _ = plots.concept_sheet(pictures, masks, NAMES, np.array([0.5, 0, np.nan]), "birds", out_of=2)
     assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["wing\nwins cells in 1\nof 2 test pictures",
                                                                 "beak\nwins cells in 0\nof 2 test pictures", "claw"]

@@ -424,7 +424,8 @@ def test_names_go_to_the_concepts_that_win_the_points(tmp_path):
 def test_of_two_entries_of_one_name_the_earlier_keeps_it(tmp_path):
     winners = np.zeros((1, 4, 4), int)
     winners[0, 0] = [1, 2, 2, 2]
-    path = written(tmp_path / "names.json", [("p", [["a", 0, 0.1]]), ("p", [["a", 0, 0.4], ["a", 0, 0.6], ["a", 0, 0.9]])])
+    entries = [("p", [["a", 0, 0.1]]), ("p", [["a", 0, 0.4], ["a", 0, 0.6], ["a", 0, 0.9]])]
+    path = written(tmp_path / "names.json", entries)
     assert names_from_file(path, winners, ["a"], 2) == ("p", "p 2"), "though the second wins more points"
 
 

@@ -59,6 +59,14 @@ def test_distances_list_each_pair_once(study):
     assert table["distance"].mean() == pytest.approx(study.metrics["subspace_distance"])
 
 
+def test_a_single_distance_has_its_number_and_no_scale(study):
+    figure, table = plots.distance_matrix(study.model.basis[:2], study.class_names[:2])
+    assert len(figure.axes) == 1 and "largest possible" in figure.axes[0].get_title()
+    assert {text.get_text() for text in figure.axes[0].texts} == {f"{table['distance'].item():.2f}"}
+    figure, _ = plots.distance_matrix(study.model.basis, study.class_names)
+    assert len(figure.axes) == 2 and figure.axes[0].get_title() == ""
+
+
 def test_strongest_prototypes_are_ordered_distinct_and_discriminate(study):
     table = plots.strongest(study, "stripes", 4)
     assert (table["class"] == "stripes").all() and table["strength"].is_monotonic_decreasing
@@ -109,7 +117,6 @@ def test_axes_of_accuracy_have_room_for_errors(study):
         assert plots.accuracy_dots(table, pictures)[0].axes[0].get_xlim()[0] == pytest.approx(low)
     right = study.log.assign(validation_accuracy=1.0)
     assert plots.training_curves(right, 6)[0].axes[1].get_ylim()[0] == pytest.approx(50)
-
 
 
 def test_black_box_probe_learns_what_the_features_hold(study):

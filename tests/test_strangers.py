@@ -514,9 +514,9 @@ def planted_parents(*kinds):
 def test_for_which_kinds_concepts_do_better():
     table = planted_parents(("liger", 4, 4, 4), ("zorse", 4, 3, 1), ("leopon", 4, 1, 4), ("tigon", 4, 2, 0))
     assert strangers.kinds_told(table) == (
-        "Concepts find all parents more often than the softmax for zorse (75.0 % against 25.0 %), tigon (50.0 % against "
-        "0.0 %); less often than the softmax for leopon (25.0 % against 100.0 %); as often as the softmax for liger "
-        "(100.0 % against 100.0 %). The mean over kinds (4, of 4 pictures each) is 62.5 % by concepts and 56.2 % by "
+        "Concepts find all parents more often than the softmax for zorse (75.0 % against 25.0 %), tigon (50.0 % "
+        "against 0.0 %); less often than the softmax for leopon (25.0 % against 100.0 %); as often as the softmax "
+        "for liger (100.0 % against 100.0 %). The mean over kinds (4, of 4 pictures each) is 62.5 % by concepts and 56.2 % by "
         "the softmax.")
     uneven = strangers.kinds_told(planted_parents(("liger", 8, 8, 8), ("zorse", 2, 0, 1)))
     assert "more often" not in uneven and "of 2 to 8 pictures each) is 50.0 % by concepts and 75.0 %" in uneven
@@ -526,9 +526,9 @@ def test_for_which_kinds_concepts_do_better():
 def test_which_concept_is_highest_and_which_of_two_parts():
     *_, plants = planted_tables()
     told = strangers.ranks_told(plants, ["petal", "centre"])
-    assert told == ("Of rose the highest is petal (0.90); as means over concepts of one name, petal 0.70 and centre 0.30. "
-                    "Of daisy the highest is leaf (2.00); as means over concepts of one name, petal 0.60 and centre "
-                    "0.50. The paper's order, petal above centre, is found for 2 of 2 classes.")
+    assert told == ("Of rose the highest is petal (0.90); as means over concepts of one name, petal 0.70 and centre "
+                    "0.30. Of daisy the highest is leaf (2.00); as means over concepts of one name, petal 0.60 and "
+                    "centre 0.50. The paper's order, petal above centre, is found for 2 of 2 classes.")
     assert strangers.ranks_told(plants, ["centre", "petal"]).endswith(
         "The paper's order, centre above petal, is found for 0 of 2 classes: here it is the reverse.")
     mixed = strangers.ranks_told(plants, ["centre", "leaf"])  # a rose without leaves
@@ -711,7 +711,9 @@ def test_claims_of_what_there_is():
         "hybrid_parents_all_kinds", "hybrid_parents_all_kinds_softmax", "hybrid_part_accuracy"]
     assert "petals_above_centre_pcs" not in claimed(nothing, nothing, nothing, plants, above=("petal", "root"))
     reverse = claimed(nothing, nothing, nothing, plants, above=("centre", "petal"))
-    assert reverse == {"petals_above_centre_pcs": (pytest.approx(-0.25), "no")}
+    assert reverse == {"centres_above_petal_pcs": (pytest.approx(-0.25), "no")}
+    row, = claims(nothing, nothing, nothing, plants, "liger", ("petal", "centre"), ranks_paper="2 against 1")
+    assert row["paper"] == "2 against 1"
 
 
 def test_hybrids_are_a_plain_value(hybrids):

@@ -459,7 +459,8 @@ def test_claims(some):
     rows = claim_rows(some)
     assert list(rows) == [
         "sure_accuracy", "sure_coverage", "probably_accuracy", "not_sure_on_confusing", "softmax_sure_on_confusing",
-        "black_box_sure_on_confusing", "not_sure_where_softmax_is", "not_sure_where_softmax_is_wrong", "aurc_explanation", "aurc_softmax"]
+        "black_box_sure_on_confusing", "not_sure_where_softmax_is", "not_sure_where_softmax_is_wrong",
+        "aurc_explanation", "aurc_softmax"]
     here = {name: row["here"] for name, row in rows.items()}
     assert (here["sure_accuracy"], here["sure_coverage"], here["probably_accuracy"]) == (1, 0.5, 1)
     assert (here["not_sure_on_confusing"], here["softmax_sure_on_confusing"]) == (0.6, 0.6)
