@@ -59,7 +59,7 @@ test: $(READY)  ## the tests, then every committed notebook: it runs, and its ch
 	$(if $(LONGEST)$(OTHERS),$(NBVAL) -n 2 --dist loadfile $(LONGEST) $(OTHERS))
 
 bench: $(READY)  ## the table of measurements
-	$(RUN) -m asxai.bench
+	$(RUN) -m asxai.benchmarks.speed
 
 lab: $(READY)  ## JupyterLab in the folder of notebooks
 	$(RUN) -m jupyterlab notebooks

@@ -9,10 +9,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from .backbones import BACKBONES, MINIMUM_SIZE
-from .data import data_set_names
-from .losses import OBJECTIVES
-from .model import TRAINABLE
+from .data.datasets import data_set_names
+from .model.backbones import BACKBONES, MINIMUM_SIZE
+from .model.losses import OBJECTIVES
+from .model.protocnn import TRAINABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Config:
 
     labels: str = "true"  # or "shuffled" among training and validation pictures: a control
     size: int = 336  # pixels, side of what the network sees; the paper has 224, a third fewer cells a side
-    backbone: str = "efficientnet-lite0"  # see asxai.backbones.BACKBONES
+    backbone: str = "efficientnet-lite0"  # see asxai.model.backbones.BACKBONES
     weights: str = "pretrained"  # or "random"
     last_stage: str = ""  # backbone stage that gives the feature map, or several ("block5+block6"); "": the default
     trainable: str = "head"  # "head": what is added; "last": and the backbone's last stage; "all": everything

@@ -9,9 +9,8 @@ The folder holds `model.safetensors` (all weights), `study.json` (configuration,
 """
 
 import json
-import math
 import textwrap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +20,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from . import paths
-from .backbones import WeightsError, load_backbone
+from .cache import code_hash
 from .config import Config
-from .data import DataSet, load_data_set
-from .discovery import PartGroups
-from .features import BATCH, FEATURE_CODE, code_hash, seeded, split_features
-from .measures import mean_subspace_distance, within_class_cosine
-from .model import Activations, ProtoCNN
-from .pictures import DataError, to_batch
-from .training import Trainer, evaluate
+from .data.datasets import DataSet, load_data_set
+from .data.features import BATCH, split_features
+from .data.pictures import DataError, to_batch
+from .model.backbones import WeightsError
+from .model.geometry import mean_subspace_distance, within_class_cosine
+from .model.protocnn import Activations, ProtoCNN
+from .model.recipe import build_model, patch_groups, training_features, usable_device, with_enough_steps
+from .model.training import Trainer, evaluate
 
 FORMAT = 1  # of study.json; raised when older folders can no longer be read
-# Steps of joint training in a cycle. Of ten pictures a class four epochs are four steps, after which vectors of a class
-# are anything but orthogonal and their concepts poor (notebook 10 compares). On larger data sets the epochs are enough.
-LEAST_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,9 @@ class Study:
         device = usable_device(device)
         data = load_data_set(config.data_set)
         if "joint_epochs" not in parameters:
-            config = _with_enough_steps(config, len(data.train))
+            config = with_enough_steps(config, len(data.train))
         # what was trained by other code is another study
-        code = code_hash("model", "losses", "training", "measures", "discovery", *FEATURE_CODE)
+        code = code_hash("data", "model")
         key = config.key(data.fingerprint, code)
         folder = Path(folder) if folder else paths.RUNS / "studies" / f"{data.name}-{key}"
         if not (folder / "study.json").exists():
@@ -117,8 +114,8 @@ class Study:
     def _trained(cls, config, data, folder, device, key):
         model = build_model(config, len(data.class_names)).to(device)
         checkpoint = folder / "checkpoint.safetensors"
-        train, validation = _training_features(model, data, config)
-        groups = _patch_groups(config, model, *train, data.train.paths)
+        train, validation = training_features(model, data, config)
+        groups = patch_groups(config, model, *train, data.train.paths)
         trainer = Trainer(model, config, train, validation, checkpoint, key, groups)
         trainer.run()
         test = split_features(model, data.test, config.size, desc="test features")
@@ -229,15 +226,15 @@ class Study:
         return evaluate(self.model, features, labels, BATCH)["similarity"]
 
     def concepts(self, **parameters):
-        """The semantic concepts that the basis vectors make up, see `asxai.evaluation.study_concepts`."""
-        from .evaluation import study_concepts  # which builds on this module
+        """The semantic concepts that the basis vectors make up, see `asxai.concepts.names.study_concepts`."""
+        from .concepts.names import study_concepts  # which builds on this module
 
         return study_concepts(self, **parameters)
 
     def explain(self, pictures, **options):
-        """Where, what and why, of one picture or a list: an `Explanation` each; see `asxai.explain.Explainer`."""
+        """Where, what and why, of one picture or a list: an `Explanation` each; see `asxai.explain.explainer.Explainer`."""
         if self._explainer is None:
-            from .explain import Explainer  # which builds on this module
+            from .explain.explainer import Explainer  # which builds on this module
 
             self._explainer = Explainer(self)
         return self._explainer.explain(pictures, **options)
@@ -253,45 +250,6 @@ class Study:
         paths.write_atomically(self.folder / "prototypes.csv", lambda path: self.prototypes.to_csv(path, index=False))
         # last, for its presence says that the study is complete
         paths.write_atomically(self.folder / "study.json", lambda path: path.write_text(json.dumps(notes, indent=1)))
-
-
-def build_model(config, classes, load_weights=True):
-    """A fresh Proto-CNN for a configuration; the same seed gives the same initial weights."""
-    weights = config.weights if load_weights else "random"
-    backbone = load_backbone(config.backbone, weights, config.last_stage or None, config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return ProtoCNN(backbone, classes, config.basis_per_class, config.channels, config.trainable,
-                        config.orthonormal)
-
-
-def _training_features(model, data, config):
-    train = split_features(model, data.train, config.size, config.views, desc="training features")
-    if not model.fixed_stages:  # pictures: the trainer augments them anew for every view, so no copies are needed
-        train = train.expand(config.views, *train.shape[1:])
-    validation = split_features(model, data.validation, config.size, desc="validation features")
-    labels = [torch.from_numpy(split.labels) for split in (data.train, data.validation)]
-    if config.labels == "shuffled":
-        generator = seeded("shuffled labels", config.seed)
-        labels = [own[torch.randperm(len(own), generator=generator)] for own in labels]
-    return (train, labels[0]), (validation, labels[1])
-
-
-@torch.inference_mode()
-def _patch_groups(config, model, features, labels, pictures):
-    """The basis vector that every training patch is meant for, `(view, picture, height, width)`, or None.
-
-    The groups come from the untouched backbone, found anew when a killed run is taken up: seconds, and the same again.
-    """
-    if config.objective != "parts":
-        return None
-    device = model.feature_mean.device
-    maps = [torch.cat([model.backbone_map(batch.to(device)).cpu() for batch in view.split(BATCH)]) for view in features]
-    scenes = min(config.scene_vectors, config.basis_per_class - 1)
-    count = config.basis_per_class - scenes
-    found = PartGroups(maps[0], labels, count, max(scenes, 1), seed=config.seed, pictures=pictures)
-    groups = torch.stack([found.assign(view, labels) for view in maps])
-    return groups.clamp(max=config.basis_per_class - 1)  # without scene vectors the scene joins the last group
 
 
 def _prototype_table(found, model, data):
@@ -313,27 +271,6 @@ def _as_list(pictures):
     if not len(pictures):
         raise ValueError("pictures is empty; give at least one picture")
     return list(pictures)
-
-
-def _with_enough_steps(config, pictures):
-    """The configuration with as many joint epochs as give `LEAST_STEPS` on so many training pictures."""
-    steps = math.ceil(config.views * pictures / config.batch_size)
-    return replace(config, joint_epochs=max(config.joint_epochs, math.ceil(LEAST_STEPS / steps)))
-
-
-def usable_device(device):
-    """The `torch.device`, set to give the same numbers each time. Raises ValueError for one that is not here."""
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r} is unknown; use 'cpu', 'cuda' or 'mps'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda': torch finds no GPU here; use device='cpu'")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device='mps': torch finds no such GPU here; use device='cpu'")
-    if device.type == "cuda":  # the same numbers each time, and cosines to more than three digits
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
-    return device
 
 
 def _read_table(path):

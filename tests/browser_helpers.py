@@ -13,14 +13,15 @@ import urllib.request
 from contextlib import contextmanager, suppress
 
 import pytest
-from menagerie import DATA_SETS
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from asxai import paths, sources
-from asxai.data import load_data_set
+from asxai import paths
+from asxai.data import sources
+from asxai.data.datasets import load_data_set
+from menagerie import DATA_SETS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 SCREENSHOTS = paths.ROOT / "runs" / "tests" / "screenshots"  # kept for looking at, unlike the other results of tests

@@ -7,16 +7,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from menagerie import DATA_SETS
+from matplotlib.text import Text
 from PIL import Image
 from torch import nn
 
 import asxai
-from asxai import sources
-from asxai.backbones import Backbone
-from asxai.concepts import Concepts
-from asxai.model import ProtoCNN
-from asxai.results import use_style
+from asxai.concepts.concepts import Concepts
+from asxai.data import sources
+from asxai.figures.style import use_style
+from asxai.model.backbones import Backbone
+from asxai.model.protocnn import ProtoCNN
+from menagerie import DATA_SETS
 
 
 def tiny_backbone(channels=5, seed=0):
@@ -97,3 +98,30 @@ def slow_calibration_error(confidence, right, bins):
             mean = sum(confidence[i] for i in inside) / len(inside)
             error += len(inside) / len(confidence) * abs(mean - accuracy)
     return error
+
+
+def words(figure):
+    """All texts that are to be seen, after the figure has been drawn."""
+    figure.canvas.draw()
+    found = figure.findobj(Text)
+    of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    every = {id(label) for axis in of_axes for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)}
+    within = {id(label) for axis in of_axes for tick in axis._update_ticks() for label in (tick.label1, tick.label2)}
+    return [text for text in found if text.get_visible() and text.get_text().strip()
+            and (id(text) not in every or id(text) in within)]
+
+
+def check_words(figure):
+    """No text on another, nor beyond the figure, at two resolutions."""
+    for dpi in (80, 200):
+        figure.set_dpi(dpi)
+        found = words(figure)
+        boxes = [Text.get_window_extent(text) for text in found]  # without the lines to what they name
+        for i, (text, box) in enumerate(zip(found, boxes)):
+            assert box.x0 >= 0 and box.y0 >= 0, text
+            assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, text
+            assert not [other for other, own in zip(found[:i], boxes) if box.padded(-1).overlaps(own.padded(-1))], text
+
+
+def text_of(figure):
+    return [text.get_text() for text in words(figure)]

@@ -14,7 +14,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: `make setup`"
 from browser_helpers import CHROMIUM, DRIVER, drawn_folder, lab, with_parameters
 from selenium.webdriver.common.keys import Keys
 
-import asxai.explorers
+import asxai.widgets.explorers
 from asxai.paths import NOTEBOOKS
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium or its driver is not installed, so that no "
@@ -107,7 +107,7 @@ def test_a_picture_of_ones_own_is_uploaded(explore):
 
 
 def test_rule_explorer(explore):
-    label = asxai.explorers.THRESHOLDS["sure"]
+    label = asxai.widgets.explorers.THRESHOLDS["sure"]
     area = explore.explorer(label)
     before, words = explore.wait(lambda: explore.pictures(area), "the tiers"), explore.text(area)
     assert "sure: " in words and "% of pictures" in words

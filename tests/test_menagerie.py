@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import menagerie
 import numpy as np
 import pytest
+
+import menagerie
 from menagerie import DATA_SETS, animals, missing_parts, parts_of, render
 
 EVERY_SPECIES = [(d, s) for d, spec in DATA_SETS.items() for s in spec.classes + tuple(spec.hybrids)]

@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from asxai.paths import NOTEBOOKS
-from asxai.run import DATA_SETS, MENAGERIE
+from asxai.run.plan import DATA_SETS, MENAGERIE
 
 FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|home|root|tmp|var|mnt|opt|usr|Users|private)/")

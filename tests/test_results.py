@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asxai import common_traits, evaluation, paths, results, sensitivity, trust
+from asxai import paths, results
+from asxai.benchmarks import common_traits, prototypes, sensitivity, trustworthy
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +83,9 @@ def test_few_pictures_are_named_beside_claims():
 
 def test_readme_names_the_targets_that_the_code_has():
     text = " ".join((paths.ROOT / "README.md").read_text(encoding="utf-8").split())
-    of = lambda name: f"{evaluation.MEASURES[name][1]:.2f}".lstrip("0")
+    of = lambda name: f"{prototypes.MEASURES[name][1]:.2f}".lstrip("0")
     assert (f"agreement {of('nmi')}, purity {of('purity')}, consistency {of('consistency')}, order in halves "
             f"{sensitivity.AGREEMENT_TARGET:g}, specificity {common_traits.DIAGONAL_TARGET:g}, sure answers "
-            f"{100 * trust.SURE_TARGET:.0f} % right on at least {100 * trust.COVERAGE_TARGET:.0f} % of clean pictures, "
-            f"not sure on {100 * trust.NOT_SURE_TARGET:.0f} % of confusing ones").replace(" 0.", " .") in text
+            f"{100 * trustworthy.SURE_TARGET:.0f} % right on at least {100 * trustworthy.COVERAGE_TARGET:.0f} % of clean pictures, "
+            f"not sure on {100 * trustworthy.NOT_SURE_TARGET:.0f} % of confusing ones").replace(" 0.", " .") in text
     assert common_traits.SPEED_TARGET == 10 and "inversion ten times as fast" in text

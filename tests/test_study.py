@@ -18,12 +18,12 @@ from helpers import picture_folder
 from PIL import Image
 
 import asxai
-from asxai.backbones import WeightsError
 from asxai.config import PAPER, Config
-from asxai.discovery import Objectness
-from asxai.features import split_features
-from asxai.pictures import DataError, to_batch
-from asxai.study import _patch_groups, _training_features, build_model
+from asxai.data.features import split_features
+from asxai.data.pictures import DataError, to_batch
+from asxai.model.backbones import WeightsError
+from asxai.model.parts import Objectness
+from asxai.model.recipe import build_model, patch_groups, training_features
 
 QUICK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8,
              warm_up_epochs=1, joint_epochs=2, cycles=1, batch_size=8, views=2)
@@ -107,16 +107,16 @@ def test_few_pictures_get_enough_steps(pictures, tmp_path):
     study = asxai.Study.train(pictures, folder=tmp_path / "few", **parameters)
     batches = math.ceil(2 * len(study.data.train) / 8)
     epochs = (study.log["stage"] == "joint").sum()
-    assert epochs * batches >= asxai.study.LEAST_STEPS > (epochs - 1) * batches and epochs == study.config.joint_epochs
+    assert epochs * batches >= asxai.model.recipe.LEAST_STEPS > (epochs - 1) * batches and epochs == study.config.joint_epochs
     assert study.metrics["within_class_cosine_before"] < 0.1
     again = asxai.Study.train(pictures, folder=tmp_path / "few", **parameters)
     assert again.config == study.config
     enough = dataclasses.replace(study.config, joint_epochs=4)
-    assert asxai.study._with_enough_steps(enough, 480) == enough, "many pictures change nothing"
+    assert asxai.model.recipe.with_enough_steps(enough, 480) == enough, "many pictures change nothing"
 
 
 def test_same_call_again_only_loads(study, pictures, monkeypatch):
-    monkeypatch.setattr("asxai.training.Trainer.run", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr("asxai.model.training.Trainer.run", lambda self: pytest.fail("trained again"))
     again = asxai.Study.train(pictures, folder=study.folder, **QUICK)
     assert again.metrics == study.metrics
     with pytest.raises(ValueError, match="other parameters or pictures"):
@@ -124,9 +124,9 @@ def test_same_call_again_only_loads(study, pictures, monkeypatch):
 
 
 def test_two_that_want_the_same_study_train_it_once(pictures, tmp_path, monkeypatch):
-    runs, real, both = [], asxai.training.Trainer.run, threading.Barrier(2)
-    monkeypatch.setattr("asxai.training.Trainer.run", lambda self: runs.append(1) or real(self))
-    load = asxai.study.load_data_set
+    runs, real, both = [], asxai.model.training.Trainer.run, threading.Barrier(2)
+    monkeypatch.setattr("asxai.model.training.Trainer.run", lambda self: runs.append(1) or real(self))
+    load = asxai.data.datasets.load_data_set
     monkeypatch.setattr("asxai.study.load_data_set", lambda name: (load(name), both.wait())[0])  # both find no study
     with ThreadPoolExecutor(2) as pool:  # a lock is of an open file, so that threads wait as processes do
         first, second = pool.map(lambda _: asxai.Study.train(pictures, folder=tmp_path / "a", **QUICK), range(2))
@@ -295,25 +295,25 @@ def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scene
     config = Config.of(pictures, **QUICK | dict(basis_per_class=vectors, scene_vectors=scenes, last_stage="layer2"))
     data, model = asxai.load_data_set(pictures), build_model(config, 2)
     features, labels = split_features(model, data.train, 64, 2), torch.from_numpy(data.train.labels)
-    groups = _patch_groups(config, model, features, labels, data.train.paths)
+    groups = patch_groups(config, model, features, labels, data.train.paths)
     assert groups.shape == (2, 12, 8, 8) and groups.max() == vectors - 1
     objects = Objectness(model.backbone_map(features[0]), data.train.paths)(features[0])
     if vectors > 1:
         last = (groups[0] >= vectors - max(scenes, 1)) | objects
         assert last.all() and not (objects & (groups[0] >= vectors - scenes)).any()
-    assert _patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels, []) is None
+    assert patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels, []) is None
 
 
 def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):
     data, config = asxai.load_data_set(pictures), Config.of(pictures, **QUICK | {"labels": "shuffled"})
     model = build_model(config, 2)
-    shuffled, again = (_training_features(model, data, config) for _ in range(2))
-    true = _training_features(model, data, dataclasses.replace(config, labels="true"))
+    shuffled, again = (training_features(model, data, config) for _ in range(2))
+    true = training_features(model, data, dataclasses.replace(config, labels="true"))
     for (features, labels), (same, repeated), (own, real) in zip(shuffled, again, true):
         assert torch.equal(features, own) and torch.equal(labels, repeated)
         assert torch.equal(labels.sort().values, real)
     assert torch.equal(true[0][1], torch.from_numpy(data.train.labels)) and not torch.equal(shuffled[0][1], true[0][1])
-    other = _training_features(model, data, dataclasses.replace(config, seed=1))
+    other = training_features(model, data, dataclasses.replace(config, seed=1))
     assert not torch.equal(other[0][1], shuffled[0][1])
 
 

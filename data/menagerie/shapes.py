@@ -9,7 +9,7 @@ the same in every process.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import cos, hypot, radians, sin
 
 import numpy as np
@@ -206,7 +206,7 @@ def ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3.0 - 2.0 * t)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tile(kind: str) -> np.ndarray:
     """A periodic (512, 512) float32 texture with values spread evenly over 0..1: 'soft' clouds or 'fur' streaks."""
     rng = np.random.Generator(np.random.PCG64(20250 + len(kind)))

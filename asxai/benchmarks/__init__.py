@@ -1,0 +1,1 @@
+"""What is measured, a module per notebook; each takes studies or methods and returns tidy tables."""

@@ -1,0 +1,1 @@
+"""Executes the notebooks: `python -m asxai.run figures`."""

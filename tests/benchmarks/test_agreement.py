@@ -1,0 +1,415 @@
+"""Agreement with true parts: against scikit-learn, loops over pixels, and values worked out by hand."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from asxai import statistics
+from asxai.benchmarks import agreement
+from asxai.concepts import cells
+
+CLASSES, CONCEPTS, PARTS, PROTOTYPES, CELLS, PICTURES = 3, 5, 4, 6, 7, 30
+
+
+def blobs(rng, pictures=PICTURES, size=CELLS, labels=PARTS + 1, smooth=1.0):
+    """Maps of labels 0..labels-1 in irregular connected blobs, `(picture, size, size)`."""
+    noise = rng.normal(size=(pictures, labels, size, size))
+    return scipy.ndimage.gaussian_filter(noise, (0, 0, smooth, smooth)).argmax(axis=1)
+
+
+@pytest.fixture
+def data():
+    """One array per argument, pictures first; concepts follow parts for two thirds of the cells."""
+    rng = np.random.default_rng(0)
+    parts = blobs(rng)
+    follows = rng.random(parts.shape) < 2 / 3
+    first = np.where(follows, (2 * parts) % (CONCEPTS + 1), rng.integers(0, CONCEPTS + 1, parts.shape))
+    held = rng.random((PICTURES, PROTOTYPES, PARTS)) < 0.4
+    return {
+        "labels": np.arange(PICTURES) % CLASSES, "parts": parts, "first": first,
+        "second": np.where(rng.random(parts.shape) < 0.5, first, rng.integers(0, 3, parts.shape)),
+        "held": held, "perturbed": held ^ (rng.random(held.shape) < 0.1),
+        "visible": rng.random((PICTURES, PARTS)) < 0.8,
+        "scores": rng.integers(0, 8, (PICTURES, PROTOTYPES)) / 8,  # many ties
+    }  # fmt: skip
+
+
+def counts_of(d):
+    return agreement.contingency(d["first"], d["parts"], CONCEPTS, PARTS)
+
+
+def iou_of(d, weights=None):
+    return cells.part_iou(d["first"], d["parts"], d["labels"], CONCEPTS, PARTS, weights)
+
+
+MEASURES = {
+    "foreground_nmi": lambda d, w: agreement.foreground_nmi(counts_of(d), d["labels"], w),
+    "foreground_ari": lambda d, w: agreement.foreground_ari(counts_of(d), d["labels"], w),
+    "part_iou": iou_of,
+    "best_part_iou": lambda d, w: agreement.best_part_iou(iou_of(d, w)),
+    "map_agreement": lambda d, w: agreement.map_agreement(d["first"], d["second"], d["labels"], w),
+    "purity": lambda d, w: agreement.purity(d["held"], d["scores"], 7, w),
+    "consistency": lambda d, w: agreement.consistency(d["held"], d["visible"], weights=w)[0],
+    "stability": lambda d, w: agreement.stability(d["held"], d["perturbed"], w),
+}
+every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+
+
+# --- What all measures have in common -------------------------------------------------------------------------------
+
+
+@every_measure
+def test_a_weight_is_a_number_of_copies(data, measure):
+    weights = np.random.default_rng(1).integers(0, 4, PICTURES)
+    copies = {name: np.repeat(values, weights, axis=0) for name, values in data.items()}
+    np.testing.assert_allclose(measure(data, weights), measure(copies, None), rtol=1e-12)
+    np.testing.assert_allclose(measure(data, np.ones(PICTURES, int)), measure(data, None), rtol=1e-12)
+    assert not np.allclose(measure(data, weights), measure(data, None))
+
+
+@every_measure
+def test_many_resamples_at_once_are_the_same_as_one_by_one(data, measure):
+    weights = np.random.default_rng(2).integers(0, 4, (5, PICTURES))
+    np.testing.assert_allclose(measure(data, weights), np.stack([measure(data, w) for w in weights]), rtol=1e-12)
+
+
+@every_measure
+def test_the_order_of_pictures_does_not_matter(data, measure):
+    order = np.random.default_rng(3).permutation(PICTURES)
+    shuffled = {name: values[order] for name, values in data.items()}
+    np.testing.assert_allclose(measure(shuffled, None), measure(data, None), rtol=1e-12)
+
+
+@every_measure
+def test_names_of_classes_concepts_parts_and_prototypes_do_not_matter(data, measure):
+    """What is called k is called new[k] afterwards: results move along, or stay where they have no such axis."""
+    rng = np.random.default_rng(4)
+    classes, prototypes = rng.permutation(CLASSES), rng.permutation(PROTOTYPES)
+    concepts, parts = (np.array([0, *1 + rng.permutation(n)]) for n in (CONCEPTS, PARTS))
+    # `concepts[k]` is the new number of k; `np.argsort` lists the old ones in the order of the new
+    old_parts, old_concepts = np.argsort(parts)[1:] - 1, np.argsort(concepts)[1:] - 1
+    renamed = {
+        "labels": classes[data["labels"]], "parts": parts[data["parts"]], "first": concepts[data["first"]],
+        "second": rng.permutation(CONCEPTS + 9)[data["second"]],
+        "held": data["held"][:, prototypes][..., old_parts], "scores": data["scores"][:, prototypes],
+        "perturbed": data["perturbed"][:, prototypes][..., old_parts], "visible": data["visible"][:, old_parts],
+    }  # fmt: skip
+    expected = np.asarray(measure(data, None))
+    if expected.shape == (PROTOTYPES,):
+        expected = expected[prototypes]
+    elif expected.ndim:
+        expected = expected[np.argsort(classes)]
+        expected = expected[..., old_parts] if expected.ndim > 1 else expected
+        expected = expected[:, old_concepts] if expected.ndim > 2 else expected
+    np.testing.assert_allclose(measure(renamed, None), expected, rtol=1e-12)
+
+
+# --- Cells ----------------------------------------------------------------------------------------------------------
+
+
+def test_cell_parts_against_a_loop():
+    masks = blobs(np.random.default_rng(0), pictures=3, size=24).astype(np.uint8)
+    got = cells.cell_parts(masks, cells=6)
+    for n, row, column in np.ndindex(3, 6, 6):
+        counts = np.bincount(masks[n, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].ravel())
+        assert got[n, row, column] == counts.argmax()  # the first of equals
+    assert cells.cell_parts(np.zeros((2, 224, 224), np.uint8)).shape == (2, 28, 28)
+
+
+def test_equal_areas_go_to_the_lowest_label():
+    assert cells.cell_parts(np.array([[[3, 2], [2, 3]]]), cells=1) == 2
+    assert cells.cell_parts(np.array([[[0, 2], [2, 0]]]), cells=1) == 0
+
+
+def test_contingency_against_a_loop(data):
+    expected = np.zeros((PICTURES, CONCEPTS + 1, PARTS), int)
+    for cell in np.ndindex(data["parts"].shape):
+        if data["parts"][cell] > 0:
+            expected[cell[0], data["first"][cell], data["parts"][cell] - 1] += 1
+    np.testing.assert_array_equal(counts_of(data), expected)
+
+
+@pytest.mark.parametrize("measure, oracle", [(agreement.foreground_nmi, normalized_mutual_info_score),
+                                             (agreement.foreground_ari, adjusted_rand_score)])  # fmt: skip
+def test_nmi_and_ari_against_scikit_learn(data, measure, oracle):
+    parts, labels = data["parts"], np.array([0, 1, 3])[data["labels"]]  # class 2 has no picture
+    got = measure(counts_of(data), labels)
+    assert np.isnan(got[2])
+    for label in (0, 1, 3):
+        own = (labels == label)[:, None, None] & (parts > 0)
+        assert got[label] == pytest.approx(oracle(parts[own], data["first"][own]), abs=1e-12)
+        assert got[label] > 0.1
+
+
+@pytest.mark.parametrize("table", [[[5]], [[1]], [[5, 3]], [[5], [3]], [[1, 0], [0, 1]], [[1, 1]], [[4, 2], [6, 3]],
+                                   [[5, 0], [0, 3]], [[3, 2, 1], [0, 9, 4]]])  # fmt: skip
+def test_small_tables_against_scikit_learn(table):
+    """One cluster, one part, one cell, every cell on its own, independence: where formulas divide by zero."""
+    table = np.array(table)
+    rows, columns = np.repeat(np.argwhere(table >= 0), table.ravel(), axis=0).T
+    for measure, oracle in ((agreement.foreground_nmi, normalized_mutual_info_score),
+                            (agreement.foreground_ari, adjusted_rand_score)):  # fmt: skip
+        assert measure(table[None], [0]) == pytest.approx(oracle(columns, rows), abs=1e-12)
+
+
+def test_perfect_and_independent_assignments():
+    same, independent = np.diag([20, 30, 40])[None], np.outer([10, 20, 30], [3, 4])[None]
+    nothing = np.zeros((1, 3, 2), int)
+    for measure in (agreement.foreground_nmi, agreement.foreground_ari):
+        assert measure(same, [0]) == pytest.approx(1)
+        assert abs(measure(independent, [0])) < 5e-3  # adjusted Rand: a little below 0
+        assert np.isnan(measure(nothing, [0]))
+    assert agreement.foreground_nmi(independent, [0]) == pytest.approx(0, abs=1e-12)
+
+
+def test_part_iou_against_a_loop(data):
+    data["parts"][(data["labels"] == 1)[:, None, None] & (data["parts"] == 3)] = 0  # class 1 has no part 3
+    data["first"][data["first"] == 2] = 0  # concept 2 never wins
+    got = iou_of(data)
+    for label, concept, part in np.ndindex(CLASSES, CONCEPTS, PARTS):
+        own = data["labels"] == label
+        won, shown = data["first"][own] == concept + 1, data["parts"][own] == part + 1
+        expected = (won & shown).sum() / (won | shown).sum() if shown.any() else np.nan
+        assert got[label, concept, part] == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(got[1, :, 2]).all() and np.isnan(got).sum() == CONCEPTS
+    assert (got[0, 1] == 0).all()
+    best = agreement.best_part_iou(got)
+    assert best.shape == (CLASSES, PARTS) and np.isnan(best[1, 2]) and np.isnan(best).sum() == 1
+    assert best[0, 1] == max(got[0, concept, 1] for concept in range(CONCEPTS)) > 0
+
+
+def test_part_iou_by_hand():
+    winners, parts = np.array([[[1, 1], [2, 0]]]), np.array([[[1, 2], [2, 0]]])
+    np.testing.assert_allclose(cells.part_iou(winners, parts, [0], 2, 2), [[[1 / 2, 1 / 3], [0, 1 / 2]]])
+    spilled = np.array([[[1, 1], [1, 1]]])  # onto the background and the other part
+    assert cells.part_iou(spilled, parts, [0], 1, 2)[0, 0, 0] == pytest.approx(1 / 4)
+
+
+def test_map_agreement_against_scikit_learn(data):
+    first, second, labels = data["first"], data["second"], np.array([0, 2, 5])[data["labels"]]
+    expected = [normalized_mutual_info_score(first[labels == label].ravel(), second[labels == label].ravel())
+                for label in (0, 2, 5)]  # fmt: skip
+    got = agreement.map_agreement(first, second, labels)
+    assert isinstance(got, float) and got == pytest.approx(np.mean(expected))
+    assert got == pytest.approx(agreement.map_agreement(second, first, labels))
+    assert agreement.map_agreement(first, 40 - 7 * first, labels) == pytest.approx(1)
+    halves = np.indices((4, 4))[:, None] // 2  # rows and columns tell nothing about each other
+    assert agreement.map_agreement(*halves, [0]) == pytest.approx(0, abs=1e-12)
+
+
+# --- Patches --------------------------------------------------------------------------------------------------------
+
+
+def held_slowly(mask, peak, patch, part):
+    """The definition, pixel by pixel."""
+    top, left = (min(max(p - patch // 2, 0), len(mask) - patch) for p in peak)
+    inside = {(row, column) for row in range(top, top + patch) for column in range(left, left + patch)}
+    if sum(mask[pixel] == part for pixel in inside) >= len(inside) / 2:
+        return True
+    islands, count = scipy.ndimage.label(mask == part)
+    for number in range(1, count + 1):
+        pixels = {tuple(pixel) for pixel in np.argwhere(islands == number)}
+        if len(pixels) >= 4 and len(pixels & inside) >= len(pixels) / 2:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("patch, smooth", [(1, 1.0), (6, 1.0), (9, 0.7), (9, 4.0), (30, 1.0)])
+def test_held_parts_against_a_loop(patch, smooth):
+    rng = np.random.default_rng(0)
+    masks = blobs(rng, pictures=4, size=30, smooth=smooth).astype(np.uint8)
+    peaks = rng.integers(0, 30, (4, 5, 2))
+    peaks[0, :4] = [[0, 0], [0, 29], [29, 0], [29, 29]]
+    got = agreement.held_parts(masks, peaks, patch, PARTS + 1)  # one part is in no picture
+    assert got.dtype == bool and got.any() and not got.all()
+    for n, prototype, part in np.ndindex(got.shape):
+        assert got[n, prototype, part] == held_slowly(masks[n], peaks[n, prototype], patch, part + 1)
+
+
+def test_held_parts_by_hand():
+    mask = np.zeros((1, 20, 20), np.uint8)
+    mask[0, 8:, :] = 1  # large
+    mask[0, 2:4, 2:4] = mask[0, 2:4, 14:16] = 2  # two small islands
+    mask[0, 0, 8:11] = 3  # three pixels: a speck
+
+    def held(row, column, patch=8):
+        return agreement.held_parts(mask, np.array([[[row, column]]]), patch, 3)[0, 0].tolist()
+
+    assert held(3, 3) == [False, True, False]  # one of two islands is enough
+    assert held(3, 10, 6) == [False, False, False]  # columns 7..12: between them, and the speck does not count
+    assert held(8, 10) == [True, False, False]  # rows 4..11: half of the patch is large
+    assert held(7, 10) == [False, False, False]  # rows 3..10: three eighths of it
+    assert held(7, 4) == [False, True, False]  # the same rows, and half of an island
+    assert held(19, 19) == [True, False, False]  # moved inside the picture, not cut
+    assert held(0, 0, 3) == [False, False, False]  # rows and columns 0..2: a quarter of the island
+    assert held(0, 2, 3) == [False, True, False]  # columns 1..3: half of it
+    assert held(10, 10, 20) == [True, True, False]
+
+
+def test_visible_parts_need_four_pixels():
+    masks = np.zeros((2, 4, 4), np.uint8)
+    masks[0, 0], masks[1, 1, :3], masks[1, 3] = 1, 1, 3
+    np.testing.assert_array_equal(agreement.visible_parts(masks, 3), [[True, False, False], [False, False, True]])
+
+
+def test_purity_by_hand():
+    held = np.zeros((5, 2, 2), bool)
+    held[:, 0, 0] = [True, True, False, False, False]
+    held[:, 0, 1] = [False, True, True, True, True]
+    held[:, 1, 0] = [True, False, False, False, False]
+    scores = np.array([[5, 4, 3, 2, 1], [1, 2, 3, 4, 5]]).T
+    np.testing.assert_allclose(agreement.purity(held, scores, 2), [1, 0])
+    np.testing.assert_allclose(agreement.purity(held, scores, 3), [2 / 3, 0])  # part 0 and part 1 twice each
+    np.testing.assert_allclose(agreement.purity(held, scores), [4 / 5, 1 / 5])  # fewer pictures than ten
+
+
+def test_pictures_that_tie_share_the_last_places():
+    """Worked out as the mean over the choices that could be made: 1 of 3 for the second place."""
+    held = np.array([True, True, False, False])[:, None, None]
+    assert agreement.purity(held, np.array([[9], [4], [4], [4]]), 2) == pytest.approx([(1 + 1 / 3) / 2])
+    assert agreement.purity(held, np.array([[9], [4], [4], [4]]), 2, np.array([1, 2, 0, 2])) == pytest.approx([0.75])
+
+
+def test_purity_takes_ten_pictures():
+    held, scores = np.zeros((30, 1, 1), bool), np.arange(30.0)[:, None]
+    held[-10:] = True
+    assert agreement.purity(held, scores) == 1
+    assert agreement.purity(held, -scores) == 0
+    assert agreement.purity(held, scores, 20) == 0.5
+    held[-9:] = False
+    assert agreement.purity(held, scores) == 0.1
+
+
+def test_consistency_by_hand():
+    visible = np.array([[True, True, False]] * 5 + [[True, False, False]] * 5)
+    held = np.zeros((10, 4, 3), bool)
+    held[:7, 0, 0] = True  # 7 of 10
+    held[:8, 1, 0] = True  # 8 of 10: at the threshold
+    held[:5, 2, 1] = True  # 5 of the 5 that show it
+    held[:, 3, 2] = True  # claims what no picture shows
+    shares, verdicts = agreement.consistency(held, visible)
+    np.testing.assert_allclose(shares, [0.7, 0.8, 1, 0])
+    assert verdicts.tolist() == [False, True, True, False]
+    assert agreement.consistency(held, visible, threshold=0.7)[1].tolist() == [True, True, True, False]
+
+
+def test_stability_by_hand():
+    held = np.zeros((4, 3, 2), bool)
+    held[:, 1] = True
+    perturbed = held.copy()
+    perturbed[0, 1] = False  # loses both parts: one picture
+    perturbed[:2, 2, 1] = True  # gains one in two pictures
+    np.testing.assert_allclose(agreement.stability(held, perturbed), [1, 3 / 4, 1 / 2])
+
+
+# --- Bootstrap ------------------------------------------------------------------------------------------------------
+
+
+def mean_of(values):
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+@pytest.mark.parametrize("level, deviations", [(0.95, 1.960), (0.5, 0.674)])
+def test_interval_of_a_mean_is_that_of_the_textbook(level, deviations):
+    """Classes far apart: a bootstrap that mixed them would give an interval several times as wide."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 4], [50, 100, 150])
+    values = rng.normal(size=300) * np.array([1, 2, 0, 0, 3])[labels] + 20 * labels
+    variance = sum((labels == label).sum() * values[labels == label].var() for label in (0, 1, 4)) / 300**2
+    low, high = statistics.bootstrap(mean_of(values), labels, draws=4000, level=level)
+    expected = values.mean() + np.array([-1, 1]) * deviations * np.sqrt(variance)
+    np.testing.assert_allclose([low, high], expected, atol=0.12 * np.sqrt(variance))
+
+
+def test_draws_keep_the_size_of_every_class():
+    labels, seen = np.array([2, 0, 0, 2, 2, 5]), []
+    statistics.bootstrap(lambda weights: seen.append(weights) or weights[:, 0], labels, draws=250)
+    weights = np.concatenate(seen)
+    assert weights.shape == (250, 6) and np.issubdtype(weights.dtype, np.integer)
+    for label, count in ((0, 2), (2, 3), (5, 1)):
+        assert (weights[:, labels == label].sum(axis=1) == count).all()
+    assert (weights[:, 5] == 1).all() and weights[:, :5].std(axis=0).min() > 0.5
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.15)
+
+
+def test_interval_holds_the_estimate_and_narrows_with_more_pictures(data):
+    def interval(copies):
+        """More pictures of the same kind; concepts are parts in seven of ten, and mean nothing in the others."""
+        parts, labels = np.tile(data["parts"], (copies, 1, 1)), np.tile(data["labels"], copies)
+        rng = np.random.default_rng(5)
+        keep = rng.random(len(parts)) < 0.7  # pictures must differ, or there would be nothing to be unsure about
+        first = np.where(keep[:, None, None], parts, rng.integers(0, CONCEPTS + 1, parts.shape))
+        counts = agreement.contingency(first, parts, CONCEPTS, PARTS)
+        low, high = statistics.bootstrap(lambda w: agreement.foreground_nmi(counts, labels, w).mean(-1), labels)
+        assert low < agreement.foreground_nmi(counts, labels).mean() < high
+        return high - low
+
+    few, many = interval(2), interval(18)
+    assert many == pytest.approx(few / 3, rel=0.35)  # one over the square root
+
+
+def test_a_seed_gives_the_same_interval(data):
+    def interval(**options):
+        return statistics.bootstrap(mean_of(data["scores"][:, 0]), data["labels"], draws=200, **options)
+
+    assert interval() == interval(seed=0) != interval(seed=1)
+
+
+def test_several_numbers_have_an_interval_each():
+    values = np.random.default_rng(0).normal(size=(40, 2))
+    labels = np.zeros(40, int)
+
+    def statistic(weights):
+        means = weights @ values / 40
+        sometimes = np.where(weights[:, 0] == 0, np.nan, means[:, 0])
+        return np.stack([means[:, 0], means[:, 1], sometimes, np.full(len(weights), np.nan)], axis=1)
+
+    low, high = statistics.bootstrap(statistic, labels)
+    for k in range(2):
+        assert (low[k], high[k]) == pytest.approx(statistics.bootstrap(mean_of(values[:, k]), labels))
+    assert np.isfinite([low[2], high[2]]).all() and np.isnan([low[3], high[3]]).all()
+
+
+# --- Complaints -----------------------------------------------------------------------------------------------------
+
+MAP, MASK, HELD = np.zeros((2, 4, 4), int), np.zeros((2, 8, 8), np.uint8), np.zeros((2, 3, 4), bool)
+PEAKS = np.zeros((2, 3, 2), int)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: cells.cell_parts(MASK, 3), r"cells=3 does not divide part_masks \(2, 8, 8\)"),
+    (lambda: cells.cell_parts(np.zeros((2, 8, 4), int), 4), r"square"),
+    (lambda: cells.cell_parts(MASK[0], 4), r"part_masks must be whole numbers \(picture, size, size\), not uint8"),
+    (lambda: agreement.contingency(MAP, MAP[:1], 3, 2), r"predicted \(2, 4, 4\) and parts \(1, 4, 4\) differ"),
+    (lambda: agreement.contingency(MAP + 4, MAP, 3, 2), r"predicted run from 4 to 4; use numbers from 0 to 3"),
+    (lambda: agreement.contingency(MAP, MAP - 1, 3, 2), r"parts run from -1 to -1; use numbers from 0 to 2"),
+    (lambda: agreement.contingency(MAP * 1.0, MAP, 3, 2), r"predicted must be whole numbers .* not float64"),
+    (lambda: agreement.foreground_nmi(MAP[0], [0, 0]), r"counts must be whole numbers \(picture, row, column\)"),
+    (lambda: agreement.foreground_ari(MAP, [0]), r"labels are 1 for 2 pictures"),
+    (lambda: agreement.foreground_nmi(MAP, [0, -1]), r"labels run from -1 to 0"),
+    (lambda: agreement.foreground_nmi(MAP, [0, 0], [1, 2, 3]), r"weights \(3,\) must say how often each of 2 pictures"),
+    (lambda: agreement.foreground_nmi(MAP, [0, 0], [1, -1]), r"weights run from -1 to 1"),
+    (lambda: agreement.foreground_nmi(MAP, [0, 0], [0.5, 1]), r"weights must be whole .* not float64"),
+    (lambda: agreement.stability(HELD, HELD, [[1, 1], [0, 0]]), r"weights \(2, 2\) .* not all 0"),
+    (lambda: cells.part_iou(MAP, MAP + 3, [0, 0], 3, 2), r"parts run from 3 to 3"),
+    (lambda: agreement.map_agreement(MAP, MAP[:, :2], [0, 0]), r"first .* and second .* differ"),
+    (lambda: agreement.held_parts(MASK, PEAKS, 9, 2), r"patch=9 must be from 1 to 8 pixels"),
+    (lambda: agreement.held_parts(MASK, PEAKS + 8, 3, 2), r"peaks .* inside \[8 8\]"),
+    (lambda: agreement.held_parts(MASK, PEAKS[:1], 3, 2), r"peaks \(1, 3, 2\) must be \(2, prototype, 2\)"),
+    (lambda: agreement.held_parts(MASK + 3, PEAKS, 3, 2), r"part_masks run from 3 to 3; use numbers from 0 to 2"),
+    (lambda: agreement.purity(HELD, np.ones((2, 4))), r"scores \(2, 4\) must be finite .* \(2, 3\)"),
+    (lambda: agreement.purity(HELD, np.full((2, 3), np.nan)), r"scores \(2, 3\) must be finite"),
+    (lambda: agreement.purity(HELD, np.ones((2, 3)), 0), r"strongest=0 must be at least 1"),
+    (lambda: agreement.consistency(HELD, HELD[:, 0, :2]), r"visible bool \(2, 2\) must be bool .* \(2, 4\)"),
+    (lambda: agreement.consistency(HELD, HELD[:, 0], 80), r"threshold=80 must be above 0 and at most 1"),
+    (lambda: agreement.consistency(HELD * 1, HELD[:, 0]), r"held must be bool .* not int64"),
+    (lambda: agreement.stability(HELD, HELD[:1]), r"held \(2, 3, 4\) and held_perturbed \(1, 3, 4\) differ"),
+    (lambda: statistics.bootstrap(len, [0, 0]), r"statistic gives \(\) for weights \(100, 2\)"),
+    (lambda: statistics.bootstrap(len, [0, 0], level=95), r"level=95: give .* for example 0.95"),
+    (lambda: statistics.bootstrap(len, [0, 0], draws=0), r"draws=0"),
+    (lambda: statistics.bootstrap(len, np.zeros(0, int)), r"labels of 0 pictures"),
+])  # fmt: skip
+def test_complaints_name_argument_value_and_remedy(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

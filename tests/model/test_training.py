@@ -1,0 +1,290 @@
+"""Training: replacement against brute force, the convex stage, exact repetition, exact resumption."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny_features, tiny_model
+
+from asxai.config import Config
+from asxai.data import augmentation
+from asxai.model import losses as losses_module
+from asxai.model import replacement, training
+
+
+def config(**parameters):
+    small = dict(warm_up_epochs=1, joint_epochs=2, cycles=2, batch_size=8, basis_per_class=2, channels=6, views=2,
+                 learning_rate=1e-2, scene_vectors=1)
+    return Config.of("nowhere", **small | parameters)
+
+
+def trainer(tmp_path, **parameters):
+    settings, (features, labels) = config(**parameters), tiny_features()
+    groups = tiny_groups(features) if settings.objective == "parts" else None
+    return training.Trainer(tiny_model(), settings, (features, labels), tiny_features(12, views=1, seed=1),
+                            tmp_path / "checkpoint.safetensors", groups=groups)
+
+
+def tiny_groups(features):
+    """Vector 0 is meant for the bright middle of each picture, vector 1 for the rest, the scene."""
+    groups = torch.ones(*features.shape[:2], *features.shape[3:], dtype=torch.uint8)
+    groups[:, :, 1:3, 1:3] = 0
+    return groups
+
+
+def state(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+def test_replacement_against_brute_force():
+    model, (features, labels) = tiny_model(), tiny_features()
+    before = model.basis.detach().numpy()
+    with torch.inference_mode():
+        embedding = model.embed(features[0]).numpy()
+    found = replacement.replace_basis_vectors(model, features[0], labels, batch_size=7)  # classes straddle batches
+    for c, j in np.ndindex(3, 2):
+        best = (-2.0,)
+        for i in np.flatnonzero(labels == c):
+            for y, x in np.ndindex(4, 4):
+                patch = embedding[i, :, y, x] / np.linalg.norm(embedding[i, :, y, x])
+                best = max(best, (patch @ before[c, j], i, y, x, patch), key=lambda b: b[0])
+        assert found["cosine"][c][j] == pytest.approx(best[0], abs=1e-6)
+        assert (found["picture"][c][j], found["row"][c][j], found["column"][c][j]) == best[1:4]
+        np.testing.assert_allclose(model.basis[c, j].detach().numpy(), best[4], atol=1e-6)
+    again = training.evaluate(model, features[0], labels, 7)["similarity"]
+    for c, j in np.ndindex(3, 2):  # the vector now is that patch
+        assert again[found["picture"][c][j], c, j] == pytest.approx(1, abs=1e-5)
+
+
+def test_replacement_names_classes_without_pictures():
+    features, labels = tiny_features()
+    with pytest.raises(ValueError, match=r"classes \[2\] have no training pictures"):
+        replacement.replace_basis_vectors(tiny_model(), features[0][labels < 2], labels[labels < 2], 8)
+
+
+def test_last_layer_reaches_the_optimum_of_a_convex_problem():
+    """No feasible random step from the solution lowers the objective, written out from its definition in float64."""
+    model, rng = tiny_model(), np.random.default_rng(0)
+    similarity, labels = torch.as_tensor(rng.uniform(0, 1, (40, 3, 2))).float(), torch.arange(40) % 3
+    l1 = 1e-2
+    replacement.fit_last_layer(model, similarity, labels, l1)
+    own = model.own_class().flatten(1).bool()
+
+    def objective(weight):
+        loss = torch.nn.functional.cross_entropy(similarity.flatten(1).double() @ weight.T, labels)
+        return loss + l1 * weight[~own].abs().sum()
+
+    weight = model.last_layer.weight.detach().double()
+    assert weight.min() >= -0.5 and weight.max() <= 1
+    best = objective(weight).item()
+    generator = torch.Generator().manual_seed(0)
+    for scale in (1e-3, 1e-2, 1e-1):
+        for _ in range(200):
+            other = (weight + scale * torch.randn(weight.shape, generator=generator)).clamp(-0.5, 1)
+            assert objective(other).item() >= best - 1e-7
+
+
+@pytest.mark.parametrize("objective, term, patches", [("balanced", "balance", 128), ("parts", "guide", 10)])
+def test_training_learns_and_logs_every_step(tmp_path, objective, term, patches):
+    run = trainer(tmp_path, joint_epochs=6, learning_rate=0.03, objective=objective, patches=patches)
+    log = run.run()
+    assert [(row["cycle"], row["stage"]) for row in log][:9] == [(0, "warm-up")] + [(0, "joint")] * 6 + [
+        (0, "replacement"), (0, "last layer")]
+    best = next(row for row in log if row["cycle"] == run.best["cycle"] and row["stage"] == "last layer")
+    assert log[5]["total"] < log[1]["total"] and best["validation_accuracy"] > 0.7  # chance is one in three
+    assert {"cross_entropy", "aggregation", "separation", "orthogonality", "subspace", term, "validation_accuracy",
+            "within_class_cosine", "effective_rank"} <= log[1].keys()
+    assert log[6]["within_class_cosine"] < log[0]["within_class_cosine"]
+    assert run.basis_before.shape == (3, 2, 6)
+
+
+def test_the_guide_teaches_each_vector_its_patches(tmp_path):
+    """Groups of patches that look alike need the guide: which vector wins a patch then is what the groups say."""
+    run = trainer(tmp_path, joint_epochs=12, cycles=1, learning_rate=0.03, objective="parts")
+    run.run()
+    assert run.log[12]["guide"] < 0.7 * run.log[0]["guide"]
+    with torch.inference_mode():
+        maps = run.model(run.features[0]).maps[torch.arange(30), run.labels]
+    agree = (maps.argmax(1) == run.groups[0]).float()
+    assert agree[:, 1:3, 1:3].mean() > 0.8 and agree.mean() > 0.8
+
+
+def test_the_best_cycle_is_kept(tmp_path):
+    run = trainer(tmp_path, cycles=3)
+    run.run()
+    losses = [row["validation_loss"] for row in run.log if row["stage"] == "last layer"]
+    assert run.best["cycle"] == int(np.argmin(losses))
+    scores = training.evaluate(run.model, run.val_features[0], run.val_labels, 8)
+    assert scores["loss"] == pytest.approx(min(losses), abs=1e-9)
+    assert len(losses) == min(3, run.best["cycle"] + 2)  # one cycle without a gain ends training
+
+
+@pytest.mark.parametrize("objective", losses_module.OBJECTIVES)
+def test_same_seed_same_weights_other_seed_others(tmp_path, objective):
+    runs = [trainer(tmp_path / str(i), objective=objective, seed=seed) for i, seed in enumerate((0, 0, 1))]
+    for run in runs:
+        run.run()
+    assert_same(state(runs[0].model), state(runs[1].model))
+    assert not torch.equal(runs[0].model.basis_vectors, runs[2].model.basis_vectors)
+
+
+@pytest.mark.parametrize("objective", losses_module.OBJECTIVES)
+def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
+    """lambda 1, 1e-7, 0.08, 0.8, 0.5 for balance, 1 for the guide, signs by effect; noise of 0.01 on the vectors."""
+    run = trainer(tmp_path, objective=objective)
+    run.optimiser = run._new_optimiser("joint")
+    features, labels = run.features[0, :8], run.labels[:8]
+    noise = 0.01 * torch.randn(run.model.basis_vectors.shape, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        out, basis = run.model(features, noise), run.model.basis.clone()
+    expected = (torch.nn.functional.cross_entropy(out.logits, labels) + 0.8 * losses_module.aggregation(out.maps, labels)
+                + 0.08 * losses_module.separation(out.maps, labels) + losses_module.orthogonality(basis)
+                + 1e-7 * losses_module.subspace_separation(basis))
+    if objective == "balanced":
+        expected += 0.5 * losses_module.balanced_assignment(out.maps, labels)
+    groups = None
+    if objective == "parts":
+        groups = run.groups[0, :8]
+        expected += losses_module.guided_assignment(out.maps, labels, groups)
+    total = run._update(features, labels, groups, torch.Generator().manual_seed(3))["total"]
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    without = run.model(features).maps
+    assert (out.maps - without).abs().mean() > 1e-4
+
+
+def test_an_epoch_shows_every_picture_in_every_view(tmp_path, monkeypatch):
+    run, seen = trainer(tmp_path), []
+    monkeypatch.setattr(run, "_update", lambda features, labels, *_: seen.append((features, labels)) or {})
+    run._epoch(torch.Generator().manual_seed(0))
+    features, labels = torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen])
+    both = run.features.flatten(0, 1)
+    order = [(both == f).flatten(1).all(dim=1).nonzero().item() for f in features]
+    assert sorted(order) == list(range(60)) and order != list(range(60))
+    assert torch.equal(labels, run.labels.repeat(2)[order])
+
+
+def test_a_step_looks_at_some_cells_the_same_in_each_picture_and_in_its_groups(tmp_path, monkeypatch):
+    run, seen = trainer(tmp_path, patches=5), []
+    views, pictures = run.features.shape[:2]
+    which = torch.arange(views * pictures).view(views, pictures, 1, 1)
+    cell = torch.arange(16).view(1, 1, 4, 4).expand(views, pictures, -1, -1)
+    run.features = torch.stack([which.expand_as(cell), cell], dim=2).float()  # a feature says where it is from
+    run.groups = ((7 * which + cell) % 11).to(torch.uint8)
+    monkeypatch.setattr(run, "_update", lambda *arguments: seen.append(arguments[:3]) or {})
+    run._epoch(torch.Generator().manual_seed(0))
+    cells = []
+    for features, labels, groups in seen:
+        assert features.shape == (len(labels), 2, 1, 5) and groups.shape == (len(labels), 1, 5)
+        source, at = features[:, 0, 0].long(), features[:, 1, 0].long()
+        assert (at == at[0]).all() and len(at[0].unique()) == 5  # the same cells in all pictures, none twice
+        assert torch.equal(groups[:, 0], ((7 * source + at) % 11).to(torch.uint8))
+        assert torch.equal(labels, run.labels[source[:, 0] % pictures])
+        cells.append(frozenset(at[0].tolist()))
+    assert len(set(cells)) > 1 and len(frozenset.union(*cells)) > 5  # other cells in another step
+    assert sorted(s for f, _, _ in seen for s in f[:, 0, 0, 0].tolist()) == list(range(60))
+
+
+@pytest.mark.parametrize("trainable, patches", [("head", 0), ("head", 16), ("head", 128), ("last", 5)])
+def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainable, patches, monkeypatch):
+    """Zero means all; a grid may have fewer; and where the backbone is trained cells depend on their neighbours."""
+    features, labels = tiny_features()
+    model = tiny_model(trainable=trainable)
+    groups = tiny_groups(features)
+    if trainable == "last":
+        features = torch.randn(2, 30, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    run = training.Trainer(model, config(patches=patches, trainable=trainable), (features, labels), (features, labels),
+                           tmp_path / "checkpoint", groups=groups)
+    seen, update = [], run._update
+
+    def spy(features, labels, groups, generator):
+        seen.append((features.shape[2:], groups.shape[1:]))
+        return update(features, labels, groups, generator)
+
+    monkeypatch.setattr(run, "_update", spy)
+    run.optimiser = run._new_optimiser("joint")
+    run._epoch(torch.Generator().manual_seed(0))
+    assert set(seen) == {(features.shape[3:], (4, 4))}
+
+
+def test_standardised_features_have_mean_zero_and_deviation_one():
+    model, (features, _) = tiny_model(), tiny_features()
+    features = 3 * features + 2
+    features[:, :, 4] = 7  # a dead channel
+    replacement.standardise(model, features[0], batch_size=7)
+    scaled = (features[0] - model.feature_mean) / model.feature_std
+    torch.testing.assert_close(scaled.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
+    expected = torch.tensor([1, 1, 1, 1, 0.0])
+    torch.testing.assert_close(scaled.std(dim=(0, 2, 3), correction=0), expected, atol=1e-5, rtol=0)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    first = trainer(tmp_path)
+    first._save()
+    other = trainer(tmp_path)
+    other.key = "other parameters"
+    with pytest.raises(ValueError, match="other parameters or pictures; give another folder"):
+        other.run()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("saves", range(1, 10))
+def test_resuming_after_any_step_equals_an_uninterrupted_run(tmp_path, saves, monkeypatch):
+    """With the objective "parts", groups of patches, and random cells in each step."""
+    parameters = dict(objective="parts", patches=7)
+    whole = trainer(tmp_path / "whole", **parameters)
+    whole.run()
+    broken = trainer(tmp_path / "broken", **parameters)
+    save, done = broken._save, []
+
+    def save_then_die():
+        save()
+        done.append(1)
+        if len(done) == saves:
+            raise Killed
+
+    monkeypatch.setattr(broken, "_save", save_then_die)
+    with pytest.raises(Killed):
+        broken.run()
+    resumed = trainer(tmp_path / "broken", **parameters)  # a fresh model and optimiser: only the file carries over
+    resumed.run()
+    assert_same(state(resumed.model), state(whole.model))
+    assert resumed.log == whole.log and resumed.prototypes == whole.prototypes
+    assert torch.equal(resumed.basis_before, whole.basis_before)
+
+
+def test_training_the_whole_network_augments_anew_each_epoch(tmp_path, monkeypatch):
+    seen, real = [], augmentation.augment
+
+    def spy(pictures, generator):
+        seen.append(real(pictures, generator))
+        return seen[-1]
+
+    monkeypatch.setattr(training, "augment", spy)
+    g = torch.Generator().manual_seed(0)
+    pictures, labels = torch.randint(0, 256, (1, 12, 3, 64, 64), dtype=torch.uint8, generator=g), torch.arange(12) % 3
+    runs = []
+    for name in ("a", "b"):
+        settings = config(cycles=1, batch_size=6, trainable="all", objective="balanced")
+        run = training.Trainer(tiny_model(trainable="all"), settings, (pictures, labels), (pictures, labels),
+                               tmp_path / name)
+        run.run()
+        runs.append(run)
+    assert_same(state(runs[0].model), state(runs[1].model))
+    fresh = tiny_model(trainable="all")
+    assert not torch.equal(runs[0].model.backbone.stages[0][0].weight, fresh.backbone.stages[0][0].weight)
+    assert len(seen) == 2 * 3 * 2 and len({batch.sum().item() for batch in seen}) == 6  # run, epoch, batch
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
+    run = trainer(tmp_path)
+    run.features = run.features * float("nan")
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        run.run()
