@@ -2,9 +2,7 @@
 
 import ast
 import json
-import os
 import re
-import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -16,6 +14,7 @@ from packaging.version import Version
 from asxai.paths import NOTEBOOKS, ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
+HASHES = (ROOT / "requirements.hashes").read_text()
 CONDA = (ROOT / "environment.yml").read_text()
 PROJECT = (ROOT / "pyproject.toml").read_text()
 
@@ -39,10 +38,16 @@ def differences(lock: str, conda: str, project: str) -> list[str]:
     lock, conda, project = pins(lock), pins(conda), lower_bounds(project)
     wrong = [f"environment.yml lacks {name}=={lock.get(name)}" for name in project.keys() - conda.keys()]
     wrong += [f"environment.yml has {name}, pyproject.toml has not" for name in conda.keys() - project.keys()]
-    wrong += [f"environment.yml: {name}=={version}, but requirements.lock: {lock.get(name)}"
-              for name, version in conda.items() if lock.get(name) != version]
-    return wrong + [f"pyproject.toml: {name}>={bound}, but requirements.lock: {lock.get(name)}"
-                    for name, bound in project.items() if Version(lock.get(name, "0")) < Version(bound)]
+    wrong += [
+        f"environment.yml: {name}=={version}, but requirements.lock: {lock.get(name)}"
+        for name, version in conda.items()
+        if lock.get(name) != version
+    ]
+    return wrong + [
+        f"pyproject.toml: {name}>={bound}, but requirements.lock: {lock.get(name)}"
+        for name, bound in project.items()
+        if Version(lock.get(name, "0")) < Version(bound)
+    ]
 
 
 def test_files_are_in_step():
@@ -53,10 +58,25 @@ def test_files_are_in_step():
 def test_one_edited_pin_is_noticed(name):
     written = name.replace("-", "[-_]")  # one name with either
     pattern = re.compile(rf"^([ -]*{written}==)\S+", re.MULTILINE | re.IGNORECASE)
-    edited = re.sub(rf'"{written}>=[^"]*"', f'"{name}>=999"', PROJECT)
+    edited = re.sub(rf'"{written}>=[^"]*"', f'"{name}>=999"', PROJECT, flags=re.IGNORECASE)
     assert differences(pattern.sub(r"\g<1>0.0.1", LOCK), CONDA, PROJECT)
     assert differences(LOCK, pattern.sub(r"\g<1>0.0.1", CONDA), PROJECT)
     assert differences(LOCK, CONDA, edited)
+
+
+def test_every_version_of_the_lock_has_hashes_and_nothing_is_built():
+    requirements = re.findall(r"^(\S+)==(\S+)(.*(?:\n    .*)*)", HASHES, re.MULTILINE)
+    assert {same_name(name): version for name, version, _ in requirements} | pins(LOCK) == pins(HASHES)
+    assert len(requirements) == len(pins(HASHES)) and all("--hash=sha256:" in rest for _, _, rest in requirements)
+    lines = [line for line in HASHES.splitlines() if not line.startswith(("#", "    --hash=sha256:"))]
+    assert all(re.match(r"[\w.-]+==[\w.+!]+( ;|\s)", line) for line in lines)  # neither addresses nor options
+    assert "--no-deps --require-hashes --only-binary :all: " in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_old_packages_that_are_kept_are_in_the_lock():
+    text = (ROOT / "requirements.md").read_text(encoding="utf-8").partition("## Older")[2]
+    named = [name for row in re.findall(r"^\| ([\w, -]+) \| \w", text, re.MULTILINE) for name in row.split(", ")]
+    assert len(named) > 15 and {same_name(name) for name in named} - {"package"} <= set(pins(LOCK))
 
 
 def test_lock_serves_every_system():
@@ -76,19 +96,29 @@ def test_every_locked_version_installs_on_the_oldest_python():
     """`make setup` is promised from this Python on; an upgrade with `make lock` must not take that back."""
     oldest = tomllib.loads(PROJECT)["project"]["requires-python"].removeprefix(">=") + ".0"
     demands = {item.metadata["Name"]: item.metadata["Requires-Python"] for item in metadata.distributions()}
-    assert [name for name, demand in demands.items()
-            if demand and same_name(name) in pins(LOCK) and oldest not in SpecifierSet(demand)] == []
+    assert [
+        name
+        for name, demand in demands.items()
+        if demand and same_name(name) in pins(LOCK) and oldest not in SpecifierSet(demand)
+    ] == []
 
 
-def test_make_takes_the_variables_that_it_knows_and_no_others():
-    """A slip such as NOTEBOOK=10 would else go by without a word, and run everything."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    dry = lambda *given: subprocess.run(["make", "--dry-run", "figures", *given], cwd=ROOT, env=own,
-                                        capture_output=True, text=True)
-    known = dry("NOTEBOOKS=10 02", "DATASET=a b", "PYTHON=python3")
-    assert known.returncode == 0 and "figures --dataset 'a b' --notebooks 10 02" in known.stdout
-    slip = dry("NOTEBOOK=10", "DATASET=a")
-    assert slip.returncode == 2 and "unknown: NOTEBOOK; known are DATASET NOTEBOOKS PARAMS PYTHON" in slip.stderr
+def test_every_text_file_is_opened_with_its_encoding():
+    """Else it is the locale's, in which no other letters than a to z may exist."""
+    without = []
+    for folder in ("asxai", "data/menagerie"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and opens_text(node) and "encoding" not in {k.arg for k in node.keywords}:
+                    without.append(f"{path.name}:{node.lineno}")
+    assert without == []
+
+
+def opens_text(call) -> bool:
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr in ("read_text", "write_text", "fdopen", "NamedTemporaryFile")
+    modes = [argument.value for argument in call.args[1:] if isinstance(argument, ast.Constant)]
+    return getattr(call.func, "id", "") == "open" and not any("b" in str(mode) for mode in modes)
 
 
 def test_every_line_of_the_conda_file_has_a_reason():
@@ -99,8 +129,11 @@ def test_every_line_of_the_conda_file_has_a_reason():
 
 def test_every_import_is_a_direct_dependency():
     """What the package, the drawings, the tests and the notebooks import is listed, not found by luck."""
-    sources = {path: path.read_text() for folder in ("asxai", "data/menagerie", "tests")
-               for path in (ROOT / folder).rglob("*.py")}
+    sources = {
+        path: path.read_text()
+        for folder in ("asxai", "data/menagerie", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    }
     for path in NOTEBOOKS.glob("*.ipynb"):
         cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         plain = [line for cell in cells for line in "".join(cell["source"]).splitlines() if line[:1] not in "%!?"]

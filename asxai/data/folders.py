@@ -4,12 +4,14 @@ Two layouts: `class/*.jpg`, or `train/class/*.jpg` and `test/class/*.jpg`, optio
 `validation` as a third.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .pictures import DataError
+from .. import paths
+from .pictures import DataError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LISTED = 5  # how many offending files a message names before it only counts them
@@ -44,10 +46,19 @@ _SPLIT_FOLDERS = {"train": "train", "val": "validation", "valid": "validation", 
 
 def scan_folder(folder: Path) -> Found:
     """Find the pictures of a folder in one of the two layouts. Hidden files are passed over in silence."""
-    split_folders = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in entries(folder)
-                     if entry.is_dir() and entry.name.lower() in _SPLIT_FOLDERS}  # fmt: skip
+    inside = [entry for entry in entries(folder) if entry.is_dir()]
+    named = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in inside if entry.name.lower() in _SPLIT_FOLDERS}
+    split_folders = {entry: split for entry, split in named.items() if not _holds_pictures(entry)}
+    classes = listing(entry.name for entry in named if entry not in split_folders)
+    if classes and (split_folders or len(named) == len(inside)):  # a split without classes, or classes called so?
+        raise DataError(
+            f"{folder}: {classes} hold{'' if ',' in classes else 's'} pictures and no class folders. Make a folder per "
+            "class in each split; or, if these are classes and no splits, give them other names."
+        )
     if not split_folders:
-        return scan_plain(folder)
+        found = scan_plain(folder)
+        note = f"Read as classes and no splits, for they hold pictures and no class folders: {classes}."
+        return found._replace(notes=[*found.notes, note] if classes else found.notes)
     names = Counter(split_folders.values())
     missing = [name for name in ("train", "test") if name not in names]
     if missing or names.most_common(1)[0][1] > 1:
@@ -56,13 +67,13 @@ def scan_folder(folder: Path) -> Found:
             f"{folder}: has {', '.join(sorted(entry.name for entry in split_folders))}, but {problem}. Give it one "
             "train and one test folder (a validation folder may be added), or one folder per class and no split."
         )
-    classes, pictures, notes = {}, [], []
+    by_split, pictures, notes = {}, [], []
     for entry in sorted(split_folders):
-        classes[entry], some = _class_folders(entry, split_folders[entry], notes)
+        by_split[entry], some = _class_folders(entry, split_folders[entry], notes)
         pictures += some
     _note_others([entry for entry in entries(folder) if entry not in split_folders], notes)
-    _check_same_classes(classes)
-    return Found(tuple(sorted(set().union(*classes.values()))), pictures, notes, place=folder, correctable=True)
+    _check_same_classes(by_split)
+    return Found(tuple(sorted(set().union(*by_split.values()))), pictures, notes, place=folder, correctable=True)
 
 
 def scan_plain(folder: Path) -> Found:
@@ -78,23 +89,37 @@ def _class_folders(folder: Path, split: str | None, notes: list[str]) -> tuple[s
         loose = sum(_is_picture(entry) for entry in entries(folder))
         problem = f"pictures lie directly in it ({loose})" if loose else "it is empty"
         raise DataError(f"{folder}: {problem}; no class folder found. Make one folder of pictures per class.")
-    pictures = []
+    pictures, class_names = [], set()
     for class_folder in class_folders:
+        class_name = unicodedata.normalize("NFC", class_folder.name)  # as a Mac and a Linux write one name
+        if class_name in class_names:
+            raise DataError(f"{class_folder}: another class has this name in other bytes. Rename one, or join them.")
+        class_names.add(class_name)
         files = [entry for entry in entries(class_folder) if _is_picture(entry)]
         if not files:
             raise DataError(
                 f"{class_folder}: this class folder holds no picture ({', '.join(SUFFIXES)}). "
                 "Put pictures in, or delete the folder."
             )
-        pictures += [Picture(path, class_folder.name, split) for path in files]
+        pictures += [Picture(path, class_name, split) for path in files]
         _note_others([entry for entry in entries(class_folder) if entry not in set(files)], notes)
-    if split is None:
-        _note_others([entry for entry in entries(folder) if not entry.is_dir()], notes)
-    return {entry.name for entry in class_folders}, pictures
+    _note_others([entry for entry in entries(folder) if not entry.is_dir()], notes)
+    return class_names, pictures
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(map(_is_picture, entries(folder)))
 
 
 def entries(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    """What is in a folder and not hidden. Raises DataError for a folder that may not be read, and for a bad name."""
+    try:
+        found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{folder}: cannot be listed ({first_line(error)}). Allow reading, or take it away.") from error
+    for problem in filter(None, map(paths.unreadable, found)):
+        raise DataError(problem)
+    return found
 
 
 def _is_picture(path: Path) -> bool:

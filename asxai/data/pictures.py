@@ -1,6 +1,7 @@
 """Reading pictures: any file, array or tensor becomes an upright RGB picture of the wanted size, or a clear error."""
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SMALLEST_SIDE = 16  # pixels; below this there is nothing to see
 MOST_PIXELS = 90_000_000  # pixels; about Pillow's own limit for decompression bombs
+DARK, DARK_16 = 16, 2**14  # a picture of 8 or 16 bits without a value above holds fewer bits, or is black
+BLACK = "they come out nearly black: values that have 12 bits must be multiplied by 16 where 16 are stored"
 Image.init()  # Pillow knows only some of the formats before
 
 
@@ -22,8 +25,8 @@ class DataError(ValueError):
 def read_picture(source) -> Image.Image:
     """Read any picture as an upright RGB `PIL.Image`.
 
-    source: a path; a PIL picture; an array (height, width), (height, width, 3) or (height, width, 4); or a tensor
-    (3, height, width). Arrays and tensors hold uint8 0..255, uint16 0..65535 or floating point 0..1.
+    source: a path; a PIL picture; an array (height, width) or (height, width, colour) of 1, 3 or 4 colours; or a tensor
+    (height, width) or (colour, height, width). They hold uint8 0..255, uint16 0..65535 or floating point 0..1.
 
     The EXIF orientation is applied, 16-bit values are scaled to 8 bits, grey, palette and CMYK are converted,
     transparency is laid over white, and of an animation the first frame is used. Raises DataError if the file is
@@ -41,7 +44,33 @@ def read_picture(source) -> Image.Image:
         return _from_array(_tensor_pixels(source), "tensor")
     if isinstance(source, np.ndarray):
         return _from_array(source, "array")
-    raise DataError(f"source: {type(source).__name__} is no picture. Give a path, a PIL picture, an array or a tensor.")
+    raise DataError(
+        f"source: {type(source).__name__} is no picture. Give a path, a PIL picture, an array or a tensor; what "
+        "PIL.Image.open makes of an open file, or of io.BytesIO(...)."
+    )
+
+
+def picture_list(pictures) -> tuple[list, bool]:
+    """One picture or any collection of them as a list for `read_picture`, and whether it was one alone.
+
+    An array or tensor of pixels is a picture if it has 2 or 3 axes and several if it has 4; any other array, a column
+    of a table, a generator, a view of a dictionary and the like are collections. Raises DataError for none at all.
+    """
+    if getattr(pictures, "ndim", 0) > 1 and not isinstance(pictures, np.ndarray | torch.Tensor):
+        raise DataError("pictures: this is a whole table. Give the column that holds paths or pictures.")
+    if isinstance(pictures, dict | set):
+        raise DataError(f"pictures: a {type(pictures).__name__}. Give a list, such as list(pictures.values()).")
+    alone = isinstance(pictures, str | bytes | os.PathLike | Image.Image) or hasattr(pictures, "read")
+    numbers = (
+        isinstance(pictures, torch.Tensor) or isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OUS"
+    )
+    if alone or (numbers and pictures.ndim < 4) or not hasattr(pictures, "__iter__"):
+        return [pictures], True
+    if isinstance(pictures, np.ndarray) and not numbers:
+        pictures = pictures.ravel().tolist()
+    if not (found := list(pictures)):
+        raise DataError("pictures is empty; give at least one picture.")
+    return found, False
 
 
 def to_batch(sources, size: int) -> torch.Tensor:
@@ -86,6 +115,16 @@ def open_picture(path: Path) -> Image.Image:
     return picture
 
 
+def oddity(picture: Image.Image) -> str:
+    """What makes it doubtful that a picture is read as it was meant, in words that stand after "as"."""
+    if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
+        return "there are several in one file, of which the first is used"
+    if picture.mode in ("RGBA", "LA", "PA") and picture.getchannel("A").getextrema()[1] == 0:
+        return "all is transparent, and comes out white"
+    limit = {"L": DARK, "RGB": DARK}.get(picture.mode, DARK_16 if picture.mode.startswith("I") else 0)
+    return BLACK if limit and np.max(picture.getextrema()) < limit else ""
+
+
 def _problem(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file. Check the path; a file on the web must be downloaded first."
@@ -125,6 +164,8 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel: Pillow would clip these at 255
+        if doubt := oddity(picture):
+            warnings.warn(f"pictures: doubtful, as {doubt}", stacklevel=3)
         pixels = np.asarray(picture)
         if pixels.dtype == np.int32 and 0 <= pixels.min() and pixels.max() <= np.iinfo(np.uint16).max:
             pixels = pixels.astype(np.uint16)  # some readers hand 16-bit values over in 32 bits
@@ -139,23 +180,29 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
 
 
 def _tensor_pixels(tensor: torch.Tensor) -> np.ndarray:
-    if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise DataError(
-            f"tensor: shape {tuple(tensor.shape)} is not (3, height, width). Move the colours to the front with "
-            "permute(2, 0, 1), and pass the pictures of a batch one by one."
-        )
     tensor = tensor.detach().cpu()
+    tensor = tensor[None] if tensor.ndim == 2 else tensor
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise DataError(
+            f"tensor: shape {tuple(tensor.shape)} is not (colour, height, width) with 1, 3 or 4 colours. Move the "
+            "colours to the front with permute(2, 0, 1), and pass the pictures of a batch one by one."
+        )
     if tensor.is_floating_point():
         tensor = tensor.float()  # NumPy knows no bfloat16
     return tensor.permute(1, 2, 0).numpy()
 
 
 def _from_array(pixels: np.ndarray, name: str) -> Image.Image:
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+    if pixels.dtype.kind in "OUS":
+        raise DataError(f"{name}: it holds {pixels.dtype} and no numbers. Give a list of files as list(array).")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
         raise DataError(
-            f"{name}: shape {pixels.shape} is not (height, width), (height, width, 3) or (height, width, 4). "
+            f"{name}: shape {pixels.shape} is not (height, width) or (height, width, colour) with 1, 3 or 4 colours. "
             "Move the colours to the end, for example with numpy.moveaxis(pixels, 0, -1)."
         )
+    if pixels.dtype.kind == "u" and pixels.size and pixels.max() < (DARK if pixels.dtype == np.uint8 else DARK_16):
+        warnings.warn(f"pictures: doubtful, as {BLACK}", stacklevel=3)
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     _check_size((pixels.shape[1], pixels.shape[0]), name)
     return _to_rgb(Image.fromarray(np.ascontiguousarray(_to_uint8(pixels, name))), name)
 

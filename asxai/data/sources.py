@@ -18,47 +18,41 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
 from .. import paths
+from ..cache import key_of
 from ..progress import bar
 from .folders import Found, Picture, entries, scan_plain
 from .pictures import DataError, first_line, read_picture, to_batch
 
 DRAWN_SIZE = 224  # pixels; height and width of drawn pictures
+AWA2 = "Fetch AwA2-data.zip from https://cvml.ista.ac.at/AwA2/ and unpack it so that {}/JPEGImages exists."
+ANIMALS = 'Fetch the data set "Animals 151" from Kaggle and unpack it so that {} holds one folder per class.'
+LEAVES = 'Fetch the data of "classify-leaves" from Kaggle and unpack it so that {0}/train.csv and {0}/images exist.'
 
 
 class _Entry(NamedTuple):
-    description: str
     find: Callable[[Path], Found]  # takes the folder for drawn and downloaded pictures
+    description: str
 
 
 def registry(size: int = DRAWN_SIZE) -> dict[str, _Entry]:
-    drawn = {
-        name: _Entry(spec.description, partial(_find_drawn, name, spec, size))
-        for name, spec in _menagerie_specs().items()
-    }
+    specs = _menagerie_specs().items()
+    pets, breeds = (partial(_find_oxford_pets, breeds=breeds) for breeds in (False, True))
+    awa2, animals = partial(_find_by_hand, "awa2", 50, AWA2), partial(_find_by_hand, "animals-151", 151, ANIMALS)
+    drawn = {name: _Entry(partial(_find_drawn, name, spec, size), spec.description) for name, spec in specs}
     return drawn | {
-        "oxford-pets": _Entry(
-            "Oxford-IIIT Pet: photos in 2 classes, with 37 breeds as finer labels (downloaded, 0.8 GB)",
-            partial(_find_oxford_pets, breeds=False),
-        ),
-        "oxford-breeds": _Entry(
-            "Oxford-IIIT Pet: photos in 37 classes, the breeds (downloaded, 0.8 GB)",
-            partial(_find_oxford_pets, breeds=True),
-        ),
-        "flowers-102": _Entry("Oxford 102 Flower: photos in 102 classes (downloaded, 0.3 GB)", _find_flowers),
-        "awa2": _Entry("Animals with Attributes 2: photos in 50 classes (fetched by hand, 13 GB)", _find_awa2),
-        "animals-151": _Entry("Animals 151: photos in 151 classes (fetched by hand)", _find_animals_151),
-        "classify-leaves": _Entry("classify-leaves: photos in 176 classes (fetched by hand)", _find_classify_leaves),
+        "oxford-pets": _Entry(pets, "Oxford-IIIT Pet: photos in 2 classes, 37 finer labels (downloaded, 0.8 GB)"),
+        "oxford-breeds": _Entry(breeds, "Oxford-IIIT Pet: photos in 37 classes, the breeds (downloaded, 0.8 GB)"),
+        "flowers-102": _Entry(_find_flowers, "Oxford 102 Flower: photos in 102 classes (downloaded, 0.3 GB)"),
+        "awa2": _Entry(awa2, "Animals with Attributes 2: photos in 50 classes (fetched by hand, 13 GB)"),
+        "animals-151": _Entry(animals, "Animals 151: photos in 151 classes (fetched by hand)"),
+        "classify-leaves": _Entry(_find_leaves, "classify-leaves: photos in 176 classes (fetched by hand)"),
     }
 
 
 def _menagerie_specs() -> dict[str, Any]:
-    try:
-        from menagerie import DATA_SETS
-    except ImportError as error:  # folders and published data sets work without it
-        if error.name != "menagerie":
-            raise
-        return {}
-    return DATA_SETS
+    import menagerie  # which takes a moment, and folders do without
+
+    return menagerie.DATA_SETS
 
 
 class _Job(NamedTuple):
@@ -87,17 +81,16 @@ def _find_drawn(name: str, spec, size: int, root: Path) -> Found:
     folder = root / (name if size == DRAWN_SIZE else f"{name}-{size}")
     jobs = _jobs(name, spec, size)
     try:
-        record = _drawn(folder, _plan(name, spec, size), jobs)
+        record = _drawn(folder, _plan(name, spec, size), jobs)["pictures"]
     except OSError as error:
         raise DataError(
             f"{folder}: pictures cannot be written there ({first_line(error)}). Make room, allow writing, or name "
             "another folder in root or in the environment variable ASXAI_DATA."
         ) from error
-    pictures = [
-        Picture(folder / job.file, job.class_name, job.split, job.fine, folder / "parts" / job.file,
-                 record["pictures"][job.file]["hash"])
-        for job in jobs
-    ]  # fmt: skip
+    pictures = []
+    for job in jobs:
+        file, parts = folder / job.file, folder / "parts" / job.file
+        pictures.append(Picture(file, job.class_name, job.split, job.fine, parts, record[job.file]["hash"]))
     fine_names = tuple(dict.fromkeys(job.fine for job in jobs if job.fine is not None))
     return Found(tuple(spec.classes), pictures, fine_names=fine_names, part_names=tuple(spec.parts), place=folder)
 
@@ -123,11 +116,12 @@ def _drawn(folder: Path, plan: dict, jobs: list[_Job]) -> dict:
             shutil.rmtree(folder / outdated, ignore_errors=True)
         record = {"plan": plan, "pictures": {}}
         _write_record(folder, record)
-    missing = [job for job in jobs if not _is_drawn(folder, job)]
+    missing = [job for job in jobs if not ((folder / job.file).is_file() and (folder / "parts" / job.file).is_file())]
     if missing or not record["pictures"]:
         hashes = _draw_all(folder, missing)
-        record["pictures"] = {job.file: {"hash": hashes.get(job.file) or _pixel_hash(read_picture(folder / job.file)),
-                                         "fine": job.fine} for job in jobs}
+        for job in jobs:
+            pixels = hashes.get(job.file) or _pixel_hash(read_picture(folder / job.file))
+            record["pictures"][job.file] = {"hash": pixels, "fine": job.fine}
         _write_record(folder, record)
     return record
 
@@ -135,15 +129,10 @@ def _drawn(folder: Path, plan: dict, jobs: list[_Job]) -> dict:
 def _jobs(name: str, spec, size: int) -> list[_Job]:
     jobs = []
     for class_name in spec.classes:
-        fine_labels = spec.fine.get(class_name) or (None,)
+        fine = spec.fine.get(class_name) or (None,)
         for split, count in (("train", spec.train_per_class), ("test", spec.test_per_class)):
-            jobs += [_Job(name, class_name, split, number, fine_labels[number % len(fine_labels)], size)
-                     for number in range(count)]  # fmt: skip
+            jobs += [_Job(name, class_name, split, k, fine[k % len(fine)], size) for k in range(count)]
     return jobs
-
-
-def _is_drawn(folder: Path, job: _Job) -> bool:
-    return (folder / job.file).is_file() and (folder / "parts" / job.file).is_file()
 
 
 def _draw_all(folder: Path, jobs: list[_Job]) -> dict[str, str]:
@@ -195,28 +184,26 @@ def _pixel_hash(picture) -> str:
 
 
 def _read_record(folder: Path) -> dict:
+    """What is in `drawn.json`; nothing where it is missing, cut off, or not as it was written."""
     try:
         record = json.loads((folder / "drawn.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        kept = record["plan"], record["pictures"]
+        return record if record.get("sum") in (None, key_of(*kept)) and isinstance(kept[1], dict) else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _write_record(folder: Path, record: dict):
-    text = json.dumps(record, indent=1)
+    text = json.dumps(record | {"sum": key_of(record["plan"], record["pictures"])}, indent=1)
     paths.write_atomically(folder / "drawn.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _find_oxford_pets(root: Path, breeds: bool) -> Found:
     from torchvision import datasets as published  # takes seconds, and folders do without
 
-    train, test = (
-        _through_torchvision(
-            published.OxfordIIITPet, root, split, "oxford-iiit-pet", "https://www.robots.ox.ac.uk/~vgg/data/pets/",
-            "images.tar.gz and annotations.tar.gz, unpacked into images/ and annotations/",
-        )
-        for split in ("trainval", "test")
-    )  # fmt: skip
+    place = root / "oxford-iiit-pet"
+    fetch = "pets/ images.tar.gz and annotations.tar.gz, unpacked into images/ and annotations/"
+    train, test = (_published(published.OxfordIIITPet, place, split, fetch) for split in ("trainval", "test"))
     breed_names = tuple(train.classes)
     class_names = breed_names if breeds else tuple(name.lower() for name in train.bin_classes)
     pictures = [
@@ -224,20 +211,15 @@ def _find_oxford_pets(root: Path, breeds: bool) -> Found:
         for split, source in (("train", train), ("test", test))
         for path, breed, kind in zip(source._images, source._labels, source._bin_labels)
     ]
-    place = root / "oxford-iiit-pet"
     return Found(class_names, pictures, fine_names=() if breeds else breed_names, place=place)
 
 
 def _find_flowers(root: Path) -> Found:
     from torchvision import datasets as published
 
-    sources = {
-        ours: _through_torchvision(
-            published.Flowers102, root, theirs, "flowers-102", "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-            "102flowers.tgz, unpacked into jpg/, and beside it imagelabels.mat and setid.mat",
-        )
-        for ours, theirs in (("train", "train"), ("validation", "val"), ("test", "test"))
-    }  # fmt: skip
+    place, splits = root / "flowers-102", {"train": "train", "validation": "val", "test": "test"}
+    fetch = "flowers/102/ 102flowers.tgz, unpacked into jpg/, and beside it imagelabels.mat and setid.mat"
+    sources = {ours: _published(published.Flowers102, place, theirs, fetch) for ours, theirs in splits.items()}
     count = 1 + max(max(source._labels) for source in sources.values())
     class_names = getattr(published.Flowers102, "classes", [f"class {number + 1:03d}" for number in range(count)])
     pictures = [
@@ -245,61 +227,45 @@ def _find_flowers(root: Path) -> Found:
         for split, source in sources.items()
         for path, label in zip(source._image_files, source._labels)
     ]
-    return Found(tuple(class_names), pictures, place=root / "flowers-102")
+    return Found(tuple(class_names), pictures, place=place)
 
 
-def _through_torchvision(source, root: Path, split: str, folder: str, page: str, files: str):
+def _published(source, place: Path, split: str, fetch: str):
+    """A split of one of torchvision's data sets, downloaded into `place` if it is not there."""
     try:
-        return source(root, split=split, download=True)
+        return source(place.parent, split=split, download=True)
     except (OSError, RuntimeError, EOFError, ValueError, tarfile.TarError) as error:
         raise DataError(
-            f"{root / folder}: the data set could not be downloaded ({first_line(error)}). Check the network and try "
-            f"again, or fetch from {page} {files}, all in {root / folder}; delete there what is incomplete."
+            f"{place}: the data set could not be downloaded ({first_line(error)}). Check the network and try again, or "
+            f"fetch from https://www.robots.ox.ac.uk/~vgg/data/{fetch}, all in {place}; delete what is incomplete."
         ) from error
 
 
-def _find_awa2(root: Path) -> Found:
-    place = root / "awa2"
-    remedy = f"Fetch AwA2-data.zip from https://cvml.ista.ac.at/AwA2/ and unpack it so that {place}/JPEGImages exists."
-    inside = [folder for folder in (place, *sorted(place.glob("*/"))) if (folder / "JPEGImages").is_dir()]
-    if not inside:
-        raise DataError(f"{place}: no JPEGImages folder found in it. {remedy}")
-    return _found_by_hand(inside[0] / "JPEGImages", 50, remedy)
-
-
-def _find_animals_151(root: Path) -> Found:
-    place = root / "animals-151"
-    remedy = f'Fetch the data set "Animals 151" from Kaggle and unpack it so that {place} holds one folder per class.'
-    folder = place
-    while folder.is_dir() and [entry.is_dir() for entry in entries(folder)] == [True]:
-        folder = entries(folder)[0]  # archives often wrap their content in a folder of their own
-    return _found_by_hand(folder, 151, remedy)
-
-
-def _found_by_hand(folder: Path, classes: int, remedy: str) -> Found:
-    found = scan_plain(folder) if folder.is_dir() else Found((), [])
-    if len(found.class_names) != classes:
-        raise DataError(f"{folder}: {classes} class folders expected, {len(found.class_names)} found. {remedy}")
-
-    def readable(class_name):
-        return class_name.replace("+", " ")
-
+def _find_by_hand(name: str, classes: int, remedy: str, root: Path) -> Found:
+    """Pictures below `root / name`, in the first folder with so many class folders: archives wrap their content."""
+    place = root / name
+    folders = [place, *sorted(place.glob("*/")), *sorted(place.glob("*/*/"))] if place.is_dir() else []
+    counts = [sum(entry.is_dir() for entry in entries(folder)) for folder in folders]
+    if classes not in counts:
+        most = max(counts, default=0)
+        raise DataError(f"{place}: {classes} class folders expected, {most} found. {remedy.format(place)}")
+    found = scan_plain(folders[counts.index(classes)])
+    readable = lambda class_name: class_name.replace("+", " ")
     pictures = [picture._replace(class_name=readable(picture.class_name)) for picture in found.pictures]
     class_names = tuple(map(readable, found.class_names))
     return found._replace(class_names=class_names, pictures=pictures, correctable=False)
 
 
-def _find_classify_leaves(root: Path) -> Found:
+def _find_leaves(root: Path) -> Found:
     place = root / "classify-leaves"
-    table = place / "train.csv"
-    remedy = (
-        f'Fetch the data of the competition "classify-leaves" from Kaggle and unpack it so that {table} and '
-        f"{place}/images exist."
-    )
+    table, remedy = place / "train.csv", LEAVES.format(place)
     if not table.is_file() or not (place / "images").is_dir():
         raise DataError(f"{place}: train.csv or the images folder is missing. {remedy}")
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{table}: no table in UTF-8 ({first_line(error)}). {remedy}") from error
     if not rows or not {"image", "label"} <= set(rows[0]):
         raise DataError(f"{table}: the columns image and label are missing. {remedy}")
     class_names = tuple(sorted({row["label"] for row in rows}))
@@ -309,7 +275,7 @@ def _find_classify_leaves(root: Path) -> Found:
     return Found(class_names, pictures, place=place)
 
 
-def drawn_without(study, split, desc):
+def drawn_without(study, split, desc: str) -> tuple[tuple[str, ...], Any]:
     """Drawn pictures of a split again, each without one part: `(names of parts, uint8 (part, picture, 3, size, size))`.
 
     Parts are those that are seen in any of the pictures. What was behind a part is seen where it was.
@@ -317,6 +283,7 @@ def drawn_without(study, split, desc):
     visible, fine = split.part_masks(study.config.size), split.fine or [None] * len(split)
     parts = tuple(name for k, name in enumerate(study.data.part_names, 1) if (visible == k).any())
     jobs = [(path, name, finer) for name in parts for path, finer in zip(split.paths, fine)]
-    drawn = Parallel(n_jobs=cpu_count())(delayed(redraw)(study.data.name, path, (name,), finer)
-                                         for path, name, finer in bar(jobs, desc=desc))
+    drawn = Parallel(n_jobs=cpu_count())(
+        delayed(redraw)(study.data.name, path, (name,), finer) for path, name, finer in bar(jobs, desc=desc)
+    )
     return parts, to_batch(drawn, study.config.size).unflatten(0, (len(parts), len(split)))

@@ -1,10 +1,12 @@
-"""Kernel."""
+"""A notebook in a kernel of its own: executed, shown while it runs, and named when it fails."""
 
+import builtins
 import fcntl
 import json
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +15,16 @@ from pathlib import Path
 from asxai.progress import last_line
 
 from .plan import KERNEL, PACKAGE, Places, RunError, short, tags_of
+
+MEMORY = "memory ran out: close other programs, or take less, such as PARAMS='size=224 batch_size=16'"
+SENTENCES = {  # errors that say themselves what is wrong and what to do, and those whose remedy is known here
+    "DataError": "",
+    "WeightsError": "",
+    "MemoryError": MEMORY,
+    "OutOfMemoryError": MEMORY,
+    "DeadKernelError": f"somebody or the system ended it; most often {MEMORY}",
+    "ModuleNotFoundError": "the environment is not complete: `make setup`, after deleting .venv if that does not help",
+}
 
 
 def execute(notebook: Path, output: Path, parameters: dict, places: Places, hours: float, title: str):
@@ -26,18 +38,19 @@ def execute(notebook: Path, output: Path, parameters: dict, places: Places, hour
     running, failed = output.with_suffix(".running.ipynb"), output.with_suffix(".failed.ipynb")
     status = output.with_suffix(".progress")
     output.parent.mkdir(parents=True, exist_ok=True)
-    status.write_text("")
+    status.touch()
     failed.unlink(missing_ok=True)
-    settings = {"ASXAI_RUNS": places.runs, "ASXAI_FIGURES": places.figures, "ASXAI_PROGRESS": status,
-                "PYTHONHASHSEED": 0}
+    settings = {"ASXAI_RUNS": places.runs, "ASXAI_FIGURES": places.figures, "ASXAI_PROGRESS": status}
+    settings |= {"PYTHONHASHSEED": 0, "PYTHONUTF8": 1, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    settings["MPLCONFIGDIR"] = places.runs / "notebooks" / "matplotlib"  # nobody's settings but the notebook's
     in_terminal = sys.stderr.isatty()
+    options = dict(kernel_name=KERNEL, language="python", cwd=notebook.parent, execution_timeout=round(hours * 3600))
+    options["config"] = Config(KernelManager={"transport_encryption": "auto"})  # else each kernel warns on the terminal
+    options["progress_bar"] = {"desc": title, "leave": False} if in_terminal else False
     try:
-        with environment(settings), progress_shown(status, in_terminal), replies_not_missed():
-            executed = papermill.execute_notebook(
-                notebook, running, parameters, kernel_name=KERNEL, language="python", cwd=notebook.parent,
-                execution_timeout=round(hours * 3600),
-                config=Config(KernelManager={"transport_encryption": "auto"}),  # else each kernel warns on the terminal
-                progress_bar={"desc": title, "leave": False} if in_terminal else False)
+        with private_folder(settings), progress_shown(status, in_terminal), replies_not_missed():
+            files = [str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, running)]  # it formats them
+            executed = papermill.execute_notebook(*files, parameters, **options)
     except Exception as error:
         if running.exists():
             os.replace(running, failed)
@@ -50,40 +63,49 @@ def execute(notebook: Path, output: Path, parameters: dict, places: Places, hour
 
 def describe_failure(error: Exception, failed: Path) -> str:
     """Which cell failed, the end of its traceback, and where the copy with the outputs up to there is."""
-    where, lines = "before the first cell", []
+    where, theirs = "before the first cell", {"injected-parameters", "papermill-error-cell-tag"}
     if failed.exists():
-        ours = [cell for cell in json.loads(failed.read_text())["cells"]
-                if not {"injected-parameters", "papermill-error-cell-tag"} & set(tags_of(cell))]
-        started = [number for number, cell in enumerate(ours, 1)
-                   if cell["metadata"].get("papermill", {}).get("start_time")]
-        where = f"in cell {started[-1]} of {len(ours)}" if started else where
-    # papermill's own error carries the kernel's traceback, with its colours
-    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(getattr(error, "traceback", ())))
-    raised_in = re.findall(r"(\S+\.py):\d+", plain)[-1:]  # the innermost frame
-    inside = Path(raised_in[0]).expanduser() if raised_in else Path()
-    ours = PACKAGE in inside.parents
-    if getattr(error, "ename", "") == "DataError":  # says itself what is wrong, and what to do
-        lines = error.evalue.splitlines()
-    elif getattr(error, "ename", "") == "ValueError" and ours:  # so do these, but another's may be among them
-        lines = [*error.evalue.splitlines(), f"raised in {inside.relative_to(PACKAGE.parent)}"]
-    elif plain:
-        lines = [line for line in plain.splitlines() if line.strip()][-8:]
-    else:
-        lines = [f"{type(error).__name__}: {error}".strip()]
+        cells = json.loads(failed.read_text(encoding="utf-8"))["cells"]
+        times = [cell["metadata"].get("papermill", {}) for cell in cells if not theirs & set(tags_of(cell))]
+        started = [number for number, papermill in enumerate(times, 1) if papermill.get("start_time")]
+        where = f"in cell {started[-1]} of {len(times)}" if started else where
+    lines = _what_to_say(error)
     lines += [f"the copy with its outputs up to there: {short(failed)}"] if failed.exists() else []
     return "\n    ".join([where, *lines])
 
 
+def _what_to_say(error: Exception) -> list[str]:
+    """What the user can mend in one sentence, whichever cell raised it; else the end of the traceback."""
+    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    kind = getattr(builtins, name, None)
+    # papermill's own error carries the kernel's traceback, with its colours
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(getattr(error, "traceback", ())))
+    raised_in = re.findall(r"(?:File )?(/.+?\.py|~/.+?\.py):\d+", plain)[-1:]  # the innermost frame
+    inside = Path(raised_in[0]).expanduser() if raised_in else Path()
+    if name in SENTENCES:
+        return [*value.splitlines(), *filter(None, [SENTENCES[name]])]
+    if isinstance(kind, type) and issubclass(kind, OSError):
+        refused = "the system refused it: make room, allow it, or name another place in ASXAI_RUNS"
+        return [f"{name}: {value}", refused] if value.startswith("[Errno") else value.splitlines()
+    if name in ("ValueError", "TypeError") and PACKAGE in inside.parents:  # another's may be among them
+        return [*value.splitlines(), f"raised in {inside.relative_to(PACKAGE.parent)}"]
+    return [line for line in plain.splitlines() if line.strip()][-8:] or [f"{name}: {value}".strip()]
+
+
 @contextmanager
-def environment(settings: dict):
-    """Set variables for the kernel, which inherits ours, and put the old ones back."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update({name: str(value) for name, value in settings.items()})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+def private_folder(settings: dict):
+    """Set variables for the kernel, which inherits ours, and put the old ones back; no home is needed."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="asxai-") as folder:
+        private = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"), folder)
+        if not os.access(os.path.expanduser("~"), os.W_OK):
+            private |= {"HOME": folder, "TORCH_HOME": settings["ASXAI_RUNS"] / "torch"}
+        os.environ.update({name: str(value) for name, value in (settings | private).items()})
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextmanager
@@ -146,13 +168,13 @@ def alone(places: Places):
     """One run at a time in a folder. The system takes the lock back when the process ends, however it ends."""
     path = places.runs / "notebooks" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    with open(path, "a+", encoding="utf-8", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            print(f"another run is at work in this folder ({file.read() or 'just begun'}); waiting for it to end",
-                  file=sys.stderr, flush=True)
+            who = file.read() or "just begun"
+            print(f"another run is at work in this folder ({who}); waiting for it to end", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(f"process {os.getpid()}, since {time.strftime('%H:%M')}: {' '.join(sys.argv[1:])}")

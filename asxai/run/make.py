@@ -1,30 +1,19 @@
-"""Make."""
+"""The commands of the notebook runner, see `asxai.run.plan`."""
 
 import argparse
 import json
+import os
 import re
 import sys
+import tempfile
 import time
 
 from asxai import paths
 
+from . import plan
 from .kernel import alone, execute
-from .plan import (
-    DATA_SETS,
-    MENAGERIE,
-    STUDY_DATA_SETS,
-    Places,
-    RunError,
-    check_input,
-    elapsed,
-    find_data_set,
-    find_notebooks,
-    fingerprint,
-    list_figures,
-    plan_parameters,
-    short,
-    why_run,
-)
+from .parameters import check_input, plan_parameters
+from .plan import Places, RunError, elapsed, short
 from .tidy import tidy
 
 HOURS_PER_CELL = {"figures": 3, "study": 48, "notebooks": 3}
@@ -37,31 +26,35 @@ def report(places: Places, text: str):
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
 
-def make_figures(command: str, data_sets=(), names=(), texts=None, places: Places = Places(), registered=None) -> int:
+def make_figures(command: str, data_sets=(), names=(), texts=None, places: Places = Places()) -> int:
     """Execute what is not up to date; returns the number of notebooks that failed.
 
     The order is notebook by notebook, each on all its data sets, so that one that compares data sets can come last.
     After a failure the later notebooks of that data set are left out; the other data sets go on.
     """
-    notebooks = find_notebooks(names, places)
-    data_sets = [find_data_set(name, registered) for name in data_sets]
+    notebooks = plan.find_notebooks(names, places)
+    data_sets = [plan.find_data_set(name) for name in data_sets]
     parameters = plan_parameters(notebooks, texts or {}, command)
-    own = STUDY_DATA_SETS if command == "study" else DATA_SETS
-    pairs = [(notebook, data_set) for notebook in notebooks
-             for data_set in data_sets or own.get(notebook.stem, MENAGERIE[:1])]
+    usual = plan.STUDY_DATA_SETS if command == "study" else plan.DATA_SETS
+    of = lambda notebook: data_sets or usual.get(notebook.stem, plan.MENAGERIE[:1])
+    pairs = [(notebook, data_set) for notebook in notebooks for data_set in of(notebook)]
 
     def stale(notebook, data_set):
         """What the notebook is made from, and why it has to be executed."""
         given = parameters[notebook.stem] | {"data_set": data_set}
-        prints = fingerprint(notebook, data_set, given, places)
-        return prints, why_run(notebook.stem, data_set, prints, places)
+        prints = plan.fingerprint(notebook, data_set, given, places)
+        return prints, plan.why_run(notebook.stem, data_set, prints, places)
 
+    pictures = {}
     for data_set in data_sets or ([pairs[0][1]] if texts else []):
-        notebook = next((notebook for notebook, own in pairs if own == data_set and stale(notebook, own)[1]), None)
-        if notebook:
-            check_input(data_set, parameters[notebook.stem])
+        waiting = (notebook for notebook, its in pairs if its == data_set and stale(notebook, its)[1])
+        if notebook := next(waiting, None):
+            pictures[data_set] = check_input(data_set, parameters[notebook.stem])
     failed, executed = {}, 0
     with alone(places):
+        for data_set in filter(pictures.get, pictures):
+            if told := plan.put_aside(data_set, pictures[data_set], places):
+                report(places, told)
         for notebook, data_set in pairs:
             name, title = notebook.stem, f"{notebook.stem} on {paths.slug(data_set)}"
             if data_set in failed:
@@ -70,38 +63,38 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
             prints, reason = stale(notebook, data_set)
             if not reason:
                 continue
-            places.stamp(name, data_set).unlink(missing_ok=True)
+            stamp = places.stamp(name, data_set)
+            stamp.unlink(missing_ok=True)
             report(places, f"running   {title}: {reason}")
-            start, before = time.monotonic(), list_figures(data_set, places)
+            start, before = time.monotonic(), plan.list_figures(data_set, places)
+            given = {"data_set": data_set} | parameters[name]
             try:
-                execute(notebook, places.executed(name, data_set), {"data_set": data_set} | parameters[name], places,
-                        HOURS_PER_CELL[command], title)
+                execute(notebook, places.executed(name, data_set), given, places, HOURS_PER_CELL[command], title)
             except RunError as error:
                 failed[data_set] = name
                 report(places, f"FAILED    {title} after {elapsed(start)}, {error}")
                 continue
-            written = [figure for figure, state in list_figures(data_set, places).items()
-                       if before.get(figure) != state]
-            stamp = {"made from": prints, "parameters": parameters[name], "data set": data_set, "figures": written}
-            text = json.dumps(stamp, indent=1)
-            paths.write_atomically(places.stamp(name, data_set), lambda path: path.write_text(text))
+            now = plan.list_figures(data_set, places)
+            written = [figure for figure, state in now.items() if before.get(figure) != state]
+            text = json.dumps({"made from": prints, "parameters": given, "figures": written}, indent=1)
+            paths.write_atomically(stamp, lambda path: path.write_text(text, encoding="utf-8"))
             report(places, f"done      {title} in {elapsed(start)}, {len(written)} files in figures")
             executed += 1
     if not failed:
-        print(f"{executed} executed, {len(pairs) - executed} up to date; figures are in {short(places.figures)}, "
-              f"executed notebooks in {short(places.runs / 'notebooks')}")
+        where = f"figures are in {short(places.figures)}, executed notebooks in {short(places.runs / 'notebooks')}"
+        print(f"{executed} executed, {len(pairs) - executed} up to date; {where}")
     return len(failed)
 
 
 def refresh_notebooks(names=(), places: Places = Places()) -> int:
     """Execute the committed notebooks in place, with the parameters in them; returns the number that failed."""
-    notebooks, failures = find_notebooks(names, places), 0
+    notebooks, failures = plan.find_notebooks(names, places), 0
     with alone(places):
         for notebook in notebooks:
             start = time.monotonic()
             report(places, f"running   {notebook.name}")
-            before = json.loads(notebook.read_text())
             try:
+                before = plan.read_cells(notebook)
                 output = places.runs / "notebooks" / "committed" / notebook.name
                 executed = execute(notebook, output, {}, places, HOURS_PER_CELL["notebooks"], notebook.name)
             except RunError as error:
@@ -114,19 +107,30 @@ def refresh_notebooks(names=(), places: Places = Places()) -> int:
     return failures
 
 
+def arguments_of_make() -> list[str]:
+    """What the Makefile hands over in the environment, where no shell reads it, as arguments of `main`."""
+    data_sets, names, texts = (os.environ.get(f"ASXAI_{name}", "") for name in ("DATASET", "NOTEBOOKS", "PARAMS"))
+    parameters = re.split(r"\s+(?=\w+=)", texts.strip()) if texts.strip() else []  # a value may have spaces
+    given = [f"--dataset={name}" for name in plan.split_data_sets(data_sets)]
+    return given + [f"--notebooks={name}" for name in names.split()] + [f"-p{text}" for text in parameters]
+
+
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m asxai.run", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=["figures", "study", "notebooks"])
-    parser.add_argument("--dataset", nargs="+", default=[], metavar="NAME",
-                        help="registered names or folders of pictures, instead of each notebook's own data sets")
-    parser.add_argument("--notebooks", nargs="+", default=[], metavar="NAME", help="such as 01_train; default: all")
-    parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
-                        help="a parameter for the notebooks that have it; may be repeated")
-    given = parser.parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m asxai.run", description=plan.__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("command", choices=["figures", "study", "notebooks"])
+    data_set = "registered names or folders of pictures, instead of each notebook's usual data sets"
+    add("--dataset", nargs="+", action="extend", default=[], metavar="NAME", help=data_set)
+    names = "such as 01_train; default: all"
+    add("--notebooks", nargs="+", action="extend", default=[], metavar="NAME", help=names)
+    parameter = "a parameter for the notebooks that have it; may be repeated"
+    add("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=parameter)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = parser.parse_args([*arguments, *arguments_of_make()])
     try:
+        tempfile.gettempdir()  # an error where there is none
         if bad := [text for text in given.parameters if not re.fullmatch(r"\w+=.*", text, re.DOTALL)]:
-            raise RunError(f"a parameter is written name=value, not {bad[0]!r}; no value in PARAMS may have a space "
-                           "(in names of concepts, write _ instead)")
+            raise RunError(f"a parameter is written name=value, without a space around =, not {bad[0]!r}")
         texts = dict(text.split("=", 1) for text in given.parameters)
         if given.command == "notebooks":
             if given.dataset or texts:
@@ -134,7 +138,11 @@ def main(arguments=None) -> int:
             return min(1, refresh_notebooks(given.notebooks))
         return min(1, make_figures(given.command, given.dataset, given.notebooks, texts))
     except RunError as error:
-        print(f"asxai.run.plan: {error}", file=sys.stderr)
+        print(f"asxai.run: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a disk that is full or may not be written, no folder for temporary files
+        remedy = "Make room or allow writing, or name other folders in ASXAI_RUNS, ASXAI_FIGURES and TMPDIR"
+        print(f"asxai.run: {error}. {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the next call begins with the notebook that was running", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Tidy."""
+"""An executed notebook without what differs from run to run."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 from .plan import KERNEL, Places, tags_of
 
 
-def tidy(executed, before: dict, places: Places) -> str:
+def tidy(executed, before: list[dict], places: Places) -> str:
     """The text of an executed notebook without what differs from run to run.
 
     Gone are times, papermill's notes, the kernel's version and the checkout's path; streams that arrived in pieces
@@ -21,7 +21,7 @@ def tidy(executed, before: dict, places: Places) -> str:
     root = json.dumps(str(places.notebooks.parent))[1:-1]
     text = re.sub(r"/[^\s\"]*/ipykernel_\d+/\d+\.py", "cell", text.replace(f"{root}/", ""))
     notebook = json.loads(text)
-    for number, (cell, old) in enumerate(zip(notebook["cells"], before["cells"]), 1):
+    for number, (cell, old) in enumerate(zip(notebook["cells"], before), 1):
         cell["id"] = old.get("id", f"cell-{number:02}")
         for note in ("papermill", "execution") + (() if tags_of(cell) else ("tags",)):
             cell["metadata"].pop(note, None)
