@@ -5,8 +5,8 @@
     study.predict(["my_picture.jpg"])
 
 The rooms follow the paper: `data`, `model`, `concepts`, `traits`, `ranks`, `explain`; `study` goes through them all.
-`methods` holds what is compared, `benchmarks` the comparisons, a module per notebook, and `figures` draws them. `widgets`
-are the sliders, `run` executes the notebooks. A room knows only those before it.
+`methods` holds what is compared, `benchmarks` the comparisons, a module per notebook, and `figures` draws them.
+`widgets` are the sliders, `run` executes the notebooks. A room knows only those before it.
 
 Names load on first use, so that light tools (the notebook runner) do not pay for importing torch.
 """

@@ -14,6 +14,18 @@ from .model.backbones import BACKBONES, MINIMUM_SIZE
 from .model.losses import OBJECTIVES
 from .model.protocnn import TRAINABLE
 
+CHOICES = {
+    "backbone": BACKBONES,
+    "weights": ("pretrained", "random"),
+    "labels": ("true", "shuffled"),
+    "trainable": TRAINABLE,
+    "objective": OBJECTIVES,
+}
+LEAST = dict(
+    size=MINIMUM_SIZE, basis_per_class=1, channels=1, scene_vectors=0, batch_size=2, patches=0, views=1, seed=0
+)
+LEAST |= dict(warm_up_epochs=0, joint_epochs=1, cycles=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -54,62 +66,55 @@ class Config:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            name, value = field.name, getattr(self, field.name)
             if field.type is float and type(value) is int:
-                object.__setattr__(self, field.name, float(value))
-            elif type(value) is not field.type:
-                raise TypeError(f"{field.name}={value!r} is a {type(value).__name__}; it must be "
-                                f"{field.type.__name__}, for example {field.default!r}")
-        self._choices("backbone", BACKBONES)
-        self._choices("weights", ("pretrained", "random"))
-        self._choices("labels", ("true", "shuffled"))
-        self._choices("trainable", TRAINABLE)
-        self._choices("objective", OBJECTIVES)
-        for name, least in (("size", MINIMUM_SIZE), ("basis_per_class", 1), ("channels", 1), ("warm_up_epochs", 0),
-                            ("joint_epochs", 1), ("cycles", 1), ("batch_size", 2), ("views", 1), ("seed", 0),
-                            ("patches", 0), ("scene_vectors", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
-        for field in dataclasses.fields(self):
-            if field.type is float and not 0 <= getattr(self, field.name) < float("inf"):
-                raise ValueError(f"{field.name}={getattr(self, field.name)} must be a finite number, zero or more")
+                value = float(value)
+                object.__setattr__(self, name, value)
+            if type(value) is not field.type:
+                is_type, wanted = type(value).__name__, field.type.__name__
+                raise TypeError(f"{name}={value!r} is a {is_type}; it must be {wanted}, for example {field.default!r}")
+            if name in CHOICES and value not in CHOICES[name]:
+                raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(CHOICES[name])}")
+            if name in LEAST and value < LEAST[name]:
+                raise ValueError(f"{name}={value} must be at least {LEAST[name]}")
+            if field.type is float and not 0 <= value < float("inf"):
+                raise ValueError(f"{name}={value} must be a finite number, zero or more")
         if self.objective == "parts" and self.trainable == "all":
-            raise ValueError("objective='parts' with trainable='all': groups of patches are found once, on a fixed "
-                             "part of the backbone. Use trainable='last' or 'head', or objective='balanced' or 'paper'")
+            raise ValueError(
+                "objective='parts' with trainable='all': groups of patches are made once, on a fixed "
+                "part of the backbone. Use trainable='last' or 'head', or objective='balanced' or 'paper'"
+            )
         if self.objective == "parts" and self.scene_vectors >= self.basis_per_class > 1:
-            raise ValueError(f"scene_vectors={self.scene_vectors} leaves none of basis_per_class="
-                             f"{self.basis_per_class} vectors to objects; give fewer")
+            raise ValueError(
+                f"scene_vectors={self.scene_vectors} leaves none of basis_per_class="
+                f"{self.basis_per_class} vectors to objects; give fewer"
+            )
         if (self.orthogonality > 0 or self.orthonormal) and self.basis_per_class > self.channels:
             raise ValueError(
                 f"basis_per_class={self.basis_per_class} is more than channels={self.channels}: so many vectors cannot "
-                "be orthogonal. Use fewer vectors, more channels, or orthogonality=0 and orthonormal=False")
-
-    def _choices(self, name, allowed):
-        if getattr(self, name) not in allowed:
-            raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
+                "be orthogonal. Use fewer vectors, more channels, or orthogonality=0 and orthonormal=False"
+            )
 
     @classmethod
-    def of(cls, data_set, **parameters):
+    def of(cls, data_set: str | Path, **parameters) -> "Config":
         """A configuration from keyword parameters; an unknown name raises TypeError with the known ones."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in parameters:
             if name not in known:
-                near = "".join(f"; is {found!r} meant?" for found in difflib.get_close_matches(name, known, 1))
+                near = "".join(f"; is {likely!r} meant?" for likely in difflib.get_close_matches(name, known, 1))
                 raise TypeError(f"unknown parameter {name!r}{near or ';'} The parameters are {', '.join(known)}")
         folder = Path(data_set).expanduser()
         if str(data_set) not in data_set_names() and folder.is_dir():
             data_set = folder.resolve()  # which still holds when the reader moves about
         return cls(data_set=str(data_set), **parameters)
 
-    def to_dict(self):
-        return dataclasses.asdict(self)
-
-    def key(self, *more):
+    def key(self, *more: str) -> str:
         """Short hash of all parameters and of `more`. Where the pictures lie does not enter."""
-        parameters = {name: value for name, value in self.to_dict().items() if name != "data_set"}
+        parameters = dataclasses.asdict(self)
+        del parameters["data_set"]
         return hashlib.sha256(json.dumps([parameters, *more], sort_keys=True).encode()).hexdigest()[:12]
 
 
 # Section 2.2 and 3.1: Study.train("oxford-pets", **PAPER). For a GPU: VGG-19 costs 19.6 GMAC a picture and pass.
-PAPER = dict(backbone="vgg19", trainable="all", basis_per_class=100, channels=128, objective="paper",
-             learning_rate=1e-4, backbone_learning_rate=1e-4, batch_size=32, warm_up_epochs=2, joint_epochs=10, views=1)
+PAPER = dict(backbone="vgg19", trainable="all", basis_per_class=100, channels=128, objective="paper", views=1)
+PAPER |= dict(learning_rate=1e-4, backbone_learning_rate=1e-4, batch_size=32, warm_up_epochs=2, joint_epochs=10)

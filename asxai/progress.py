@@ -8,27 +8,28 @@ that file instead: the notebook runner shows its last line on the terminal, and 
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 _LINE = "{desc}: {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}"
 
 
-def bar(iterable=None, total=None, desc=""):
+def bar(iterable: Iterable | None = None, total: int | None = None, desc: str = ""):
     """A tqdm bar over `iterable`, or a bare one to call `update` on; `set_postfix_str` adds a remark to it.
 
-        for epoch in bar(range(10), desc="training"):
-            ...
+    for epoch in bar(range(10), desc="training"):
+        ...
     """
-    status = os.environ.get("ASXAI_PROGRESS")
-    if status:
+    options = dict(total=total, desc=desc, leave=False)
+    if status := os.environ.get("ASXAI_PROGRESS"):
         from tqdm import tqdm
 
-        return tqdm(iterable, total=total, desc=desc, file=_status_file(status), mininterval=1, position=0,
-                    leave=False, bar_format=_LINE)
+        return tqdm(iterable, file=_status_file(status), mininterval=1, position=0, bar_format=_LINE, **options)
     from tqdm.auto import tqdm
 
-    seen = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(iterable, total=total, desc=desc, leave=False, disable=not seen)
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(iterable, disable=not watched, **options)
 
 
 @cache
@@ -40,7 +41,7 @@ def _status_file(path):
         return open(os.devnull, "a", encoding="utf-8")
 
 
-def last_line(path) -> str:
+def last_line(path: str | Path) -> str:
     """The newest line in a file of status lines: each begins with a carriage return, an empty one says "done"."""
     try:
         with open(path, "rb") as file:

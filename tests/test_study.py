@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,15 +19,15 @@ from helpers import picture_folder
 from PIL import Image
 
 import asxai
-from asxai.config import PAPER, Config
+from asxai.config import Config
 from asxai.data.features import split_features
 from asxai.data.pictures import DataError, to_batch
 from asxai.model.backbones import WeightsError
 from asxai.model.parts import Objectness
-from asxai.model.recipe import build_model, patch_groups, training_features
+from asxai.model.recipe import LEAST_STEPS, build_model, patch_groups, training_features, with_enough_steps
 
-QUICK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8,
-             warm_up_epochs=1, joint_epochs=2, cycles=1, batch_size=8, views=2)
+NETWORK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8)
+QUICK = NETWORK | dict(warm_up_epochs=1, joint_epochs=2, cycles=1, batch_size=8, views=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,9 @@ def test_two_classes_of_ten_pictures_are_enough(study):
 def test_a_study_says_shortly_what_it_is_and_which_classes_it_knows(study):
     first, second = study.class_names
     vectors = study.config.basis_per_class
-    assert repr(study) == (f"Study of 2 classes with {vectors} basis vectors each ({first}, {second}), seed 0, "
-                           f"in {study.folder}")
+    assert repr(study) == (
+        f"Study of 2 classes with {vectors} basis vectors each ({first}, {second}), seed 0, in {study.folder}"
+    )
     assert [study.label_of(name) for name in study.class_names] == [0, 1]
     with pytest.raises(ValueError, match=f"class_name='zebra' is no class of this study; .* {first}, {second}"):
         study.label_of("zebra")
@@ -71,7 +73,8 @@ def test_prototypes_say_which_patch_they_became(study):
         assert row["source"].endswith(study.data.train.paths[row["picture"]].name)
 
 
-def test_loading_gives_the_same_study(study):
+def test_loading_gives_the_same_study_whatever_code_trained_it(study, monkeypatch):
+    monkeypatch.setattr("asxai.study.code_hash", lambda *_: "other code")
     loaded = asxai.Study.load(study.folder)
     for (name, a), b in zip(study.model.state_dict().items(), loaded.model.state_dict().values()):
         assert torch.equal(a, b), name
@@ -89,10 +92,11 @@ def test_class_names_that_look_like_numbers_or_nothing(tmp_path):
     pd.testing.assert_frame_equal(loaded.prototypes, study.prototypes)
 
 
-def test_predictions_of_a_split_are_those_of_its_pictures(study):
+def test_predictions_of_a_split_are_those_of_its_pictures_and_of_the_metric(study):
     one, other = study.predict_split(study.data.test), study.predict(list(study.data.test.paths))
     # features are kept with three digits; the pictures themselves go through in float32
     np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-3)
+    assert (other.labels == study.data.test.labels).mean() == study.metrics["test_accuracy"]
 
 
 def test_distinct_patches_counts_vectors_that_share_none(study):
@@ -105,14 +109,13 @@ def test_few_pictures_get_enough_steps(pictures, tmp_path):
     """Joint training is counted in steps of Adam, of which ten pictures give few an epoch."""
     parameters = {name: value for name, value in QUICK.items() if name != "joint_epochs"}
     study = asxai.Study.train(pictures, folder=tmp_path / "few", **parameters)
-    batches = math.ceil(2 * len(study.data.train) / 8)
-    epochs = (study.log["stage"] == "joint").sum()
-    assert epochs * batches >= asxai.model.recipe.LEAST_STEPS > (epochs - 1) * batches and epochs == study.config.joint_epochs
+    batches, epochs = math.ceil(2 * len(study.data.train) / 8), (study.log["stage"] == "joint").sum()
+    assert epochs * batches >= LEAST_STEPS > (epochs - 1) * batches and epochs == study.config.joint_epochs
     assert study.metrics["within_class_cosine_before"] < 0.1
     again = asxai.Study.train(pictures, folder=tmp_path / "few", **parameters)
     assert again.config == study.config
     enough = dataclasses.replace(study.config, joint_epochs=4)
-    assert asxai.model.recipe.with_enough_steps(enough, 480) == enough, "many pictures change nothing"
+    assert with_enough_steps(enough, 480) == enough, "many pictures change nothing"
 
 
 def test_same_call_again_only_loads(study, pictures, monkeypatch):
@@ -121,6 +124,16 @@ def test_same_call_again_only_loads(study, pictures, monkeypatch):
     assert again.metrics == study.metrics
     with pytest.raises(ValueError, match="other parameters or pictures"):
         asxai.Study.train(pictures, folder=study.folder, **QUICK | {"seed": 7})
+
+
+def test_other_code_trains_another_study(pictures, monkeypatch):
+    """By default below runs/studies, under a name that says what was trained, by what."""
+    folders = []
+    monkeypatch.setattr("asxai.study.Study._trained", lambda config, data, folder, *_: folders.append(folder))
+    for code in ("one", "one", "other"):
+        monkeypatch.setattr("asxai.study.code_hash", lambda *places: f"{code} {places}")
+        asxai.Study.train(pictures, **QUICK)
+    assert folders[0] == folders[1] != folders[2] and folders[0].parent == asxai.paths.RUNS / "studies"
 
 
 def test_two_that_want_the_same_study_train_it_once(pictures, tmp_path, monkeypatch):
@@ -137,8 +150,8 @@ def test_every_kind_of_picture_gives_the_same_prediction(study):
     path = study.data.test.paths[0]
     with Image.open(path) as picture:
         array = np.array(picture)
-        kinds = [path, str(path), picture.copy(), array, torch.from_numpy(array).permute(2, 0, 1),
-                 array.astype(np.float32) / 255]
+        kinds = [path, str(path), picture.copy(), array, array.astype(np.float32) / 255]
+        kinds += [torch.from_numpy(array).permute(2, 0, 1)]
     one_by_one = [study.predict(kind) for kind in kinds]
     together = study.predict(kinds)
     assert len(together) == len(kinds) and all(len(p) == 1 for p in one_by_one)
@@ -147,11 +160,6 @@ def test_every_kind_of_picture_gives_the_same_prediction(study):
     np.testing.assert_allclose(together.probabilities.sum(axis=1), 1)
     assert list(together.frame().columns) == ["predicted", "probability", "square", "stripes"]
     assert study.predict(np.stack([array, array])).names == [together.names[0]] * 2
-
-
-def test_prediction_is_that_of_the_test_metric(study):
-    predicted = study.predict(list(study.data.test.paths)).labels
-    assert (predicted == study.data.test.labels).mean() == study.metrics["test_accuracy"]
 
 
 def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypatch):
@@ -202,13 +210,6 @@ asxai.Study.train({str(pictures)!r}, folder={str(tmp_path / "study")!r}, **{QUIC
     assert resumed.metrics == study.metrics
 
 
-def _copy(study, folder):
-    folder.mkdir()
-    for path in study.folder.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
-
-
 def _truncate(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
@@ -217,6 +218,7 @@ def _truncate(folder):
 def _other_shape(folder):
     notes = json.loads((folder / "study.json").read_text())
     notes["config"]["basis_per_class"] = 3
+    del notes["checksum"]
     (folder / "study.json").write_text(json.dumps(notes))
 
 
@@ -224,15 +226,40 @@ def _other_format(folder):
     (folder / "study.json").write_text(json.dumps({"format": 99}))
 
 
-@pytest.mark.parametrize("damage, error, words", [
-    (lambda f: (f / "study.json").unlink(), FileNotFoundError, ["holds no study.json"]),
-    (lambda f: (f / "model.safetensors").unlink(), WeightsError, ["model.safetensors", "train the study again"]),
-    (_truncate, WeightsError, ["model.safetensors", "cannot be read", "train the study again"]),
-    (_other_shape, WeightsError, ["does not fit study.json", "basis_vectors", "(2, 2, 8)", "(2, 3, 8)"]),
-    (_other_format, WeightsError, ["format 99", "Train the study again"]),
-])
+def _other_digit(folder):
+    text = (folder / "study.json").read_text()
+    (folder / "study.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+
+
+def _flip(folder):
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage, error, words",
+    [
+        (lambda f: (f / "study.json").unlink(), FileNotFoundError, ["holds no study.json"]),
+        (lambda f: (f / "model.safetensors").unlink(), WeightsError, ["model.safetensors", "train the study again"]),
+        (_truncate, WeightsError, ["model.safetensors", "cannot be read", "train the study again"]),
+        (_flip, WeightsError, ["model.safetensors", "cannot be read (its checksum is wrong)", "train the study again"]),
+        (lambda f: (f / "study.json").write_text('{"form'), WeightsError, ["study.json cannot be read", "train the"]),
+        (lambda f: (f / "study.json").write_text("[]"), WeightsError, ["study.json cannot be read", "train the"]),
+        (_other_shape, WeightsError, ["does not fit study.json", "basis_vectors", "(2, 2, 8)", "(2, 3, 8)"]),
+        (
+            lambda f: (f / "log.csv").write_text("cycle\n1"),
+            WeightsError,
+            ["log.csv cannot be read", "as it was written"],
+        ),
+        (lambda f: (f / "prototypes.csv").unlink(), WeightsError, ["prototypes.csv cannot be read", "train the study"]),
+        (_other_digit, WeightsError, ["study.json cannot be read (its checksum is wrong)"]),
+        (_other_format, WeightsError, ["format 99", "train the study again"]),
+    ],
+)
 def test_a_damaged_study_says_what_is_wrong(study, tmp_path, damage, error, words):
-    folder = _copy(study, tmp_path / "copy")
+    folder = shutil.copytree(study.folder, tmp_path / "copy")
     damage(folder)
     with pytest.raises(error) as raised:
         asxai.Study.load(folder)
@@ -243,50 +270,51 @@ def test_pictures_that_changed_since_training_are_noticed(tmp_path):
     pictures = picture_folder(tmp_path / "pictures")
     study = asxai.Study.train(pictures, folder=tmp_path / "study", **QUICK)
     next(pictures.glob("*/*.png")).unlink()
-    with pytest.raises(DataError, match="train the study again"):
-        asxai.Study.load(study.folder).data
+    with pytest.raises(DataError, match="some were changed, added or taken away. .*data_set=.*else train again"):
+        _ = asxai.Study.load(study.folder).data
 
 
-@pytest.mark.parametrize("parameters, words", [
-    (dict(epochs=3), ["'epochs'", "joint_epochs"]),
-    (dict(size="224"), ["size='224'", "int"]),
-    (dict(cycles=True), ["cycles=True", "int"]),
-    (dict(size=32), ["size=32", "64"]),
-    (dict(backbone="alexnet"), ["backbone='alexnet'", "vgg19"]),
-    (dict(objective="best"), ["objective='best'", "balanced", "parts"]),
-    (dict(objective="parts", trainable="all"), ["objective='parts'", "trainable='all'", "'balanced'"]),
-    (dict(basis_per_class=4, scene_vectors=4), ["scene_vectors=4", "basis_per_class=4"]),
-    (dict(labels="random"), ["labels='random'", "true, shuffled"]),
-    (dict(scene_vectors=-1), ["scene_vectors=-1"]),
-    (dict(patches=-1), ["patches=-1"]),
-    (dict(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order"]),
-    (dict(trainable="none"), ["trainable='none'", "head"]),
-    (dict(weights="file.pth"), ["weights='file.pth'"]),
-    (dict(basis_per_class=200), ["basis_per_class=200", "channels=128", "orthogonality=0"]),
-    (dict(basis_per_class=0), ["basis_per_class=0"]),
-    (dict(learning_rate=-1.0), ["learning_rate=-1.0"]),
-    (dict(sigma=float("nan")), ["sigma=nan"]),
-    (dict(joint_epochs=0), ["joint_epochs=0"]),
-    (dict(seed=-1), ["seed=-1"]),
-    (dict(batch_size=1), ["batch_size=1", "2"]),
-    (dict(device="gpu"), ["device='gpu'", "cuda"]),
-    (dict(last_stage="top"), ["last_stage='top'", "block6"]),
-    (dict(device="cuda"), ["device='cuda'"]) if not torch.cuda.is_available() else (dict(seed=-2), ["seed=-2"]),
-])
-def test_impossible_parameters_are_named_before_any_work(parameters, words, pictures):
+def test_a_study_of_ours_that_is_damaged_is_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("asxai.paths.RUNS", tmp_path / "runs")
+    pictures = picture_folder(tmp_path / "pictures")
+    study = asxai.Study.train(pictures, **QUICK)
+    _flip(study.folder)
+    again = asxai.Study.train(pictures, **QUICK)
+    assert again.folder == study.folder and again.metrics == study.metrics
+    with pytest.raises(WeightsError):  # and not one that a user has put somewhere
+        _other_digit(shutil.copytree(study.folder, tmp_path / "mine"))
+        asxai.Study.train(pictures, folder=tmp_path / "mine", **QUICK)
+
+
+def test_pictures_that_were_moved_keep_their_study(tmp_path, monkeypatch):
+    monkeypatch.setattr("asxai.paths.RUNS", tmp_path / "runs")
+    place = picture_folder(tmp_path / "pictures")
+    study = asxai.Study.train(place, **QUICK)
+    moved = place.rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=f"{place}: the pictures .* are gone. .*Study.load.*data_set="):
+        _ = asxai.Study.load(study.folder).data
+    assert asxai.Study.load(study.folder, data_set=moved).data.fingerprint == study.metrics["data_fingerprint"]
+    monkeypatch.setattr(asxai.Study, "_trained", None)
+    again = asxai.Study.train(moved, **QUICK)
+    assert again.folder == study.folder and again.data.train.paths[0].is_relative_to(moved)
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        (dict(epochs=3), ["'epochs'", "joint_epochs"]),
+        (dict(device="gpu"), ["device='gpu'", "cuda"]),
+        (dict(last_stage="top"), ["last_stage='top'", "block6"]),
+        (dict(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order"]),
+        (dict(last_stage="block4+block6", trainable="last"), ["lies behind block4", "trainable='head' or 'all'"]),
+        (dict(device="cuda"), ["device='cuda'"]) if not torch.cuda.is_available() else (dict(seed=-2), ["seed=-2"]),
+    ],
+)
+def test_impossible_parameters_are_named_before_any_work(parameters, words, pictures, monkeypatch):
+    monkeypatch.setattr("asxai.study.training_features", lambda *_: pytest.fail("computed features"))
     with pytest.raises((TypeError, ValueError)) as error:
         asxai.Study.train(pictures, **parameters)
     assert all(word in str(error.value) for word in words)
-
-
-def test_defaults_are_joined_stages_and_groups_of_patches():
-    """What the README says of a plain call."""
-    default = Config.of("x")
-    assert (default.size, default.objective, default.views, default.joint_epochs) == (336, "parts", 2, 4)
-    assert (default.cycles, default.patches, default.scene_vectors) == (2, 128, 2)
-    backbone = build_model(default, 2).backbone
-    assert backbone.joined == ("block5",) and backbone.stage_names[-1] == "block6"
-    assert Config.of("x", **PAPER).objective == "paper"
 
 
 @pytest.mark.parametrize("vectors, scenes", [(4, 2), (3, 0), (1, 2)])
@@ -309,17 +337,12 @@ def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):
     model = build_model(config, 2)
     shuffled, again = (training_features(model, data, config) for _ in range(2))
     true = training_features(model, data, dataclasses.replace(config, labels="true"))
-    for (features, labels), (same, repeated), (own, real) in zip(shuffled, again, true):
-        assert torch.equal(features, own) and torch.equal(labels, repeated)
+    for (features, labels), (_, repeated), (same, real) in zip(shuffled, again, true):
+        assert torch.equal(features, same) and torch.equal(labels, repeated)
         assert torch.equal(labels.sort().values, real)
     assert torch.equal(true[0][1], torch.from_numpy(data.train.labels)) and not torch.equal(shuffled[0][1], true[0][1])
     other = training_features(model, data, dataclasses.replace(config, seed=1))
     assert not torch.equal(other[0][1], shuffled[0][1])
-
-
-def test_the_papers_settings_are_valid_and_more_vectors_than_channels_need_no_orthogonality():
-    assert Config.of("oxford-pets", **PAPER).basis_per_class == 100
-    assert Config.of("x", basis_per_class=300, channels=64, orthogonality=0).channels == 64
 
 
 @pytest.mark.parametrize("nothing", [[], "missing.jpg", [np.zeros((3, 3))]])

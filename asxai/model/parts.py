@@ -1,31 +1,33 @@
 """Parts without part labels: which patches of a class's pictures show the same thing.
 
-Training starts from this guess (objective "parts"): every basis vector gets one group of patches of its class to stand
-for. The guess uses pictures and class labels only, in three steps.
+Training starts from this guess (objective "parts"): every basis vector stands for one group of patches of its class.
+The guess uses pictures and class labels only, in three steps.
 
-1. Objects against scenes. The first principal component of all patches of all classes is the difference between what
-   a network trained on objects attends to and what it does not (seen for transformers by Oquab et al., DINOv2, 2023);
-   the border of the pictures says which of its ends is the scene. It smears, for a patch beside an object has the
-   object in its field of view. Colours do not: in each picture they are sorted by what its clearest object and scene
-   patches look like (the idea of GrabCut: Rother et al., ACM TOG 2004), erring from picture to picture; and a linear
-   discriminant of the features, fitted on these guesses in all pictures, keeps what they have in common.
-2. Groups. Within a picture, what an animal's fur or a petal's colour has in common is subtracted (the mean over its
-   object patches), for it varies between pictures more than parts differ within one. Then Gaussian mixtures with one
-   covariance for all components: k-means would cut along the directions in which every part varies; the shared
-   covariance divides them out (Ding & Li, ICML 2007, show the same for k-means with discriminant analysis).
-3. Consensus. Several mixtures that differ in start, size and dimensions vote, and patches that are mostly put together
-   are one group (evidence accumulation: Fred & Jain, IEEE TPAMI 2005). One mixture depends on its start, the vote much
-   less.
+1. Objects against scenes. A network trained on objects attends to some patches and not to others, and the first
+   principal component of all patches is this difference (seen for transformers by Oquab et al., DINOv2, 2023). The
+   border of the pictures says which of its ends is the scene. The component smears, for the field of view of a patch
+   beside an object contains the object. Colours do not smear: each picture's patches are sorted by the colours of its
+   clearest object and scene patches (the idea of GrabCut: Rother et al., ACM TOG 2004). This errs from picture to
+   picture. A linear discriminant of the features, fitted on all these guesses, keeps what they have in common.
+2. Groups. The mean over a picture's object patches is subtracted: an animal's fur or a petal's colour varies between
+   pictures more than parts differ within one. Then come Gaussian mixtures with one covariance for all components.
+   k-means would cut along the directions in which every part varies; the shared covariance divides them out (Ding & Li,
+   ICML 2007, show the same for k-means with discriminant analysis).
+3. Consensus. Several mixtures that differ in start, size and dimensions vote. Patches that are mostly put together are
+   one group (evidence accumulation: Fred & Jain, IEEE TPAMI 2005). A mixture depends on its start, the vote much less.
 
-Every mixture of this kind gives class probabilities that are a softmax of linear functions of the features, so the
-groups of a new picture cost one matrix product.
+Such a mixture gives class probabilities that are a softmax of linear functions of the features, so that the groups of a
+new picture cost one matrix product.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.cluster import kmeans_plusplus
+from torch import Tensor
 
 from ..data.features import BATCH
 from ..data.pictures import to_batch
@@ -34,28 +36,26 @@ MIXTURES = ((8, 30), (9, 50), (10, 50), (11, 30), (12, 70), (14, 50), (16, 70)) 
 PATCHES, LINKED = 2000, 1500  # sampled per class for a mixture, and for the consensus
 SAMPLE, PATCHES_SEEN = 400, 20000  # pictures and patches that tell objects from scenes
 CLEAREST = 0.1, 0.4  # share of a picture's patches that are surely object, and surely scene, for its colours
+AT_ONCE = 64  # pictures
 
 
 class Objectness:
     """Which patches show objects, from the features `(picture, channel, height, width)` of training pictures.
 
-    pictures: the same pictures for `asxai.data.pictures.read_picture`, for their colours; without them the first principal
-    component has to do. At most `SAMPLE` pictures are looked at, drawn by `seed`.
+    pictures: the same pictures for `asxai.data.pictures.read_picture`, for their colours; without them the first
+    principal component has to do. At most `SAMPLE` pictures are looked at, drawn by `seed`.
     Along the first component, and along the discriminant, patches fall into scene, rim and object by three-means; those
     nearest to the last are object. The sign is such that the outermost ring of the grids is more scene than the rest.
     """
 
-    def __init__(self, features, pictures=None, seed=0):
-        if pictures is not None and len(pictures) != len(features):
-            raise ValueError(f"pictures holds {len(pictures)}, features {len(features)}; give one for each")
+    def __init__(self, features: Tensor, pictures: list[Path] | None = None, seed: int = 0):
         rng = np.random.default_rng([seed, 10])
         chosen = np.sort(rng.permutation(len(features))[:SAMPLE])
         sample = features[chosen].float()
         self.mean = sample.mean(dim=(0, 2, 3), keepdim=True)
         self.std = sample.std(dim=(0, 2, 3), keepdim=True) + 1e-6
         x = self.unit(sample)
-        patches = _patches(x)
-        patches = patches[rng.permutation(len(patches))[:PATCHES_SEEN]].double()
+        patches = _some(_patches(x), PATCHES_SEEN, rng).double()
         self.centre = patches.mean(0).float()
         _, directions = torch.linalg.eigh(torch.cov(patches.T))
         self.direction = directions[:, -1].float()
@@ -71,94 +71,89 @@ class Objectness:
 
     def _sharpen(self, x, score, guess, rng):
         """Fit the discriminant on what the colours are sure of; an object must also be one by the first component."""
-        is_object, is_scene = (guess > 1) & (score > self.threshold), guess < -1
-        patches, sets = _patches(x), []
-        for mask in (is_object, is_scene):
-            members = mask.flatten().nonzero().flatten().numpy()
-            sets.append(patches[rng.permutation(members)[:PATCHES_SEEN]].double()[None])
-        if min(found.shape[1] for found in sets) > x.shape[1]:  # else colours tell nothing here
-            weight, _ = _discriminant(*sets, *(found.new_ones(found.shape[:2]) for found in sets), ridge=1e-3)
+        surely = [(guess > 1) & (score > self.threshold), guess < -1]  # object, scene
+        sets = [_some(_patches(x)[mask.flatten()], PATCHES_SEEN, rng).double()[None] for mask in surely]
+        if min(one.shape[1] for one in sets) > x.shape[1]:  # else colours tell nothing here
+            weight, _ = _discriminant(*sets, *(one.new_ones(one.shape[:2]) for one in sets), ridge=1e-3)
             self.direction = weight[0].float()
             self.threshold = _upper_threshold(self.score(x))
 
-    def unit(self, features):
+    def unit(self, features: Tensor) -> Tensor:
         """Standardised features at length one, `(picture, channel, height, width)`: bright patches weigh no more."""
         return F.normalize((features.float() - self.mean) / self.std, dim=1)
 
-    def score(self, x):
+    def score(self, x: Tensor) -> Tensor:
         """How much of an object, by `unit(features)`: the higher the surer, `(picture, height, width)`."""
         return ((x - self.centre[:, None, None]) * self.direction[:, None, None]).sum(1)
 
-    def of(self, x):
+    def of(self, x: Tensor) -> Tensor:
         """Whether a patch of `unit(features)` is object, bool `(picture, height, width)`."""
         return self.score(x) > self.threshold
 
     @torch.inference_mode()
-    def __call__(self, features, batch=64):
+    def __call__(self, features: Tensor) -> Tensor:
         """Whether a patch is object, bool `(picture, height, width)`, for features of any pictures."""
-        return torch.cat([self.of(self.unit(part)) for part in features.split(batch)])
+        return torch.cat([self.of(self.unit(part)) for part in features.split(AT_ONCE)])
 
 
 class PartGroups:
-    """Groups of patches per class, found on training features; see the module's docstring.
+    """Groups of patches per class, made on training features; see the module's docstring.
 
     features: `(picture, channel, height, width)`, of the training pictures as they are, without augmentation.
-    pictures: the same pictures, or None, as `Objectness` takes them.
     labels: `(picture,)`. groups: object groups per class. scenes: groups that the scene patches of a class are split
-    into. seed: of the samples and starts. Raises ValueError for fewer than one group.
+    into. seed: of the samples and starts. pictures: as `Objectness` takes them.
     """
 
-    def __init__(self, features, labels, groups, scenes=1, seed=0, pictures=None):
-        for name, value in (("groups", groups), ("scenes", scenes)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        groups: int,
+        scenes: int = 1,
+        seed: int = 0,
+        pictures: list | None = None,
+    ):
         self.groups, self.scenes = groups, scenes
         rng = np.random.default_rng([seed, 20])
         self.objects = Objectness(features, pictures, seed)
         self.classes = [self._fit_class(features[labels == label], rng) for label in range(int(labels.max()) + 1)]
 
     @torch.inference_mode()
-    def assign(self, features, labels, batch=64):
+    def assign(self, features: Tensor, labels: Tensor) -> Tensor:
         """Group of every patch, uint8 `(picture, height, width)`: 0..groups-1 object, then the scene's groups."""
         result = torch.empty(len(features), *features.shape[2:], dtype=torch.uint8)
-        for label, found in enumerate(self.classes):
-            for members in (labels == label).nonzero().flatten().split(batch):
+        for label, (mixtures, centres, scenes) in enumerate(self.classes):
+            for members in (labels == label).nonzero().flatten().split(AT_ONCE):
                 x = self.objects.unit(features[members])
                 is_object = self.objects.of(x)
-                object_group = self._votes(self._centred(x, is_object), found).argmax(1)
-                scene_group = _nearest(x, found["scenes"]) + self.groups
+                object_group = _nearest(_votes(_centred(x, is_object), mixtures), centres)
+                scene_group = _nearest(x, scenes) + self.groups
                 result[members] = torch.where(is_object, object_group, scene_group).to(torch.uint8)
         return result
 
-    # --- groups of a class ---
-
-    @staticmethod
-    def _centred(x, is_object):
-        """Minus the mean over the picture's object patches, `(picture, channel, height, width)`."""
-        mask = is_object[:, None].float()
-        return x - (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp(min=1)
-
     def _fit_class(self, features, rng):
+        """Mixtures, centres of the object groups `(group, component of all)`, and of the scene's `(scene, channel)`."""
         x = self.objects.unit(features)
         is_object = self.objects.of(x)
-        patches, scene = _patches(self._centred(x, is_object))[is_object.flatten()], _patches(x)[~is_object.flatten()]
+        patches, scene = _patches(_centred(x, is_object))[is_object.flatten()], _patches(x)[~is_object.flatten()]
         if len(patches) < 2 * self.groups:  # nothing stands out: every patch may be a part
-            patches = _patches(self._centred(x, torch.ones_like(is_object)))
-        patches = patches[rng.permutation(len(patches))[:PATCHES]]
+            patches = _patches(_centred(x, torch.ones_like(is_object)))
+        patches = _some(patches, PATCHES, rng)
         mean = patches.mean(0)
         _, _, right = torch.linalg.svd((patches - mean).double(), full_matrices=False)
-        found = {"mixtures": [_mixture(patches, mean, right, *sizes, rng) for sizes in MIXTURES]}
-        votes = _votes(patches[:, :, None, None], found["mixtures"])[:, :, 0, 0]
-        found["groups"] = _consensus(votes, self.groups)
-        scene = scene if len(scene) > self.scenes else patches
-        scene = scene[rng.permutation(len(scene))[:PATCHES]]
-        found["scenes"] = _k_means(scene, min(self.scenes, len(scene)), rng)
-        return found
+        mixtures = [_mixture(patches, mean, right, *sizes, rng) for sizes in MIXTURES]
+        centres = _consensus(_votes(patches[:, :, None, None], mixtures)[:, :, 0, 0], self.groups)
+        scene = _some(scene if len(scene) > self.scenes else patches, PATCHES, rng)
+        return mixtures, centres, _k_means(scene, min(self.scenes, len(scene)), rng)
 
-    def _votes(self, centred, found):
-        votes = _votes(centred, found["mixtures"])
-        groups = found["groups"]
-        return F.conv2d(votes, 2 * groups[:, :, None, None], -groups.square().sum(1))
+
+def _patches(x):
+    """`(picture, channel, height, width)` to `(picture * height * width, channel)`."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _some(patches, count, rng):
+    return patches[rng.permutation(len(patches))[:count]]
 
 
 # --- objects against scenes ---
@@ -176,16 +171,16 @@ def _upper_threshold(score):
 
 def _cell_colours(pictures, grid, pixels=8):
     """Mean and standard deviation of red, green and blue in every cell, `(picture, 6, height, width)` in [0, 1]."""
-    found = []
+    colours = []
     for start in range(0, len(pictures), BATCH):
-        batch = to_batch(pictures[start:start + BATCH], max(grid) * pixels).float() / 255
+        batch = to_batch(pictures[start : start + BATCH], max(grid) * pixels).float() / 255
         mean, square = (F.adaptive_avg_pool2d(values, tuple(grid)) for values in (batch, batch.square()))
-        found.append(torch.cat([mean, (square - mean.square()).clamp(min=0).sqrt()], 1))
-    return torch.cat(found)
+        colours.append(torch.cat([mean, (square - mean.square()).clamp(min=0).sqrt()], 1))
+    return torch.cat(colours)
 
 
 def _guess_by_colour(colours, score):
-    """Log odds of object by colour alone, `(picture, height, width)`; each picture has a discriminant of its own."""
+    """Log odds of object by colour alone, `(picture, height, width)`; each picture has its discriminant."""
     red, green, blue = colours[:, :3].double().unbind(1)
     quadratic = torch.stack([red * red, green * green, blue * blue, red * green, red * blue, green * blue], 1)
     x = torch.cat([colours.double(), quadratic], 1).flatten(2).mT  # (picture, patch, colour)
@@ -218,14 +213,15 @@ def _discriminant(first, second, first_weights, second_weights, ridge):
 # --- groups ---
 
 
+def _centred(x, is_object):
+    """Minus the mean over the picture's object patches, `(picture, channel, height, width)`."""
+    mask = is_object[:, None].float()
+    return x - (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp(min=1)
+
+
 def _nearest(x, centres):
     """Index of the nearest centre, `(picture, height, width)`."""
     return F.conv2d(x, 2 * centres[:, :, None, None], -centres.square().sum(1)).argmax(1)
-
-
-def _patches(x):
-    """`(picture, channel, height, width)` to `(picture * height * width, channel)`."""
-    return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _k_means(patches, count, rng, steps=20):
@@ -272,7 +268,7 @@ def _votes(x, mixtures):
     The squared distance of square roots is the Hellinger distance: 0 where two patches get the same votes.
     """
     votes = [F.conv2d(x, weight[:, :, None, None], bias).softmax(1).sqrt() for weight, bias in mixtures]
-    return torch.cat(votes, 1) / len(mixtures)**0.5
+    return torch.cat(votes, 1) / len(mixtures) ** 0.5
 
 
 def _consensus(votes, groups):

@@ -1,20 +1,23 @@
-"""Replacement."""
+"""Stages 2 and 3 of section 2.2: basis vectors become patches of real pictures, and the last layer is fitted to them.
+
+Before them, once: features are standardised, for those of a fixed backbone differ in scale by channel.
+"""
 
 import numpy as np
 import scipy.optimize
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from .protocnn import LARGEST_WEIGHT, WRONG_CLASS
+from .protocnn import LARGEST_WEIGHT, WRONG_CLASS, ProtoCNN
 
 
 @torch.inference_mode()
-def standardise(model, features, batch_size):
+def standardise(model: ProtoCNN, features: Tensor, batch_size: int):
     """Set the model's `feature_mean` and `feature_std`, per channel over training pictures and cells."""
-    device = model.feature_mean.device
     total, square, count = 0.0, 0.0, 0
     for batch in features.split(batch_size):
-        x = model.backbone_map(batch.to(device)).cpu().double()  # not every GPU has double precision
+        x = model.backbone_map(batch.to(model.device)).cpu().double()  # not every GPU has double precision
         total, square = total + x.sum(dim=(0, 2, 3)), square + x.square().sum(dim=(0, 2, 3))
         count += x.shape[0] * x.shape[2:].numel()
     mean = total / count
@@ -25,34 +28,33 @@ def standardise(model, features, batch_size):
 
 
 @torch.inference_mode()
-def replace_basis_vectors(model, features, labels, batch_size):
-    """Stage 2: a_j becomes the patch of its own class with the highest cosine; one pass over the pictures.
+def replace_basis_vectors(model: ProtoCNN, features: Tensor, labels: Tensor, batch_size: int) -> dict[str, list]:
+    """Stage 2: a_j becomes the patch of its class with the highest cosine; one pass over the pictures.
 
     The paper writes argmax over patches p of p^T a_j. Patches are compared at length one, as everywhere else in the
     model, or bright patches would win over fitting ones. Ties go to the first picture and cell.
     Returns `picture`, `row`, `column` (indices, nested lists `(class, basis)`) and `cosine` before replacement.
     Raises ValueError for a class without pictures.
     """
-    classes, vectors, channels = model.basis_vectors.shape
-    device = model.basis_vectors.device
-    best = torch.full((classes, vectors), -torch.inf, device=device)
-    where = torch.zeros(classes, vectors, 3, dtype=torch.long, device=device)  # picture, row, column
-    patches = torch.zeros(classes, vectors, channels, device=device)
+    shape, device = model.basis_vectors.shape, model.device
+    best = torch.full(shape[:2], -torch.inf, device=device)  # (class, basis)
+    where = torch.zeros(*shape[:2], 3, dtype=torch.long, device=device)  # picture, row, column
+    patches = torch.zeros(shape, device=device)
     for start in range(0, len(labels), batch_size):
-        batch_labels = labels[start:start + batch_size].to(device)
-        out = model(features[start:start + batch_size].to(device))
+        batch_labels = labels[start : start + batch_size].to(device)
+        out = model(features[start : start + batch_size].to(device))
         for label in batch_labels.unique():
             members = (batch_labels == label).nonzero().flatten()
             maps = out.maps[members, label]  # (picture, basis, height, width)
             height, width = maps.shape[2:]
             cosine, at = maps.transpose(0, 1).flatten(1).max(dim=1)  # (basis,): over picture, row, column in this order
             index = torch.stack([members[at // (height * width)], at // width % height, at % width], dim=1)
-            better = cosine > best[label]
-            found = out.embedding[index[:, 0], :, index[:, 1], index[:, 2]]  # (basis, channel)
-            best[label] = torch.where(better, cosine, best[label])
+            patch = out.embedding[index[:, 0], :, index[:, 1], index[:, 2]]  # (basis, channel)
             index[:, 0] += start
+            better = cosine > best[label]
+            best[label] = torch.where(better, cosine, best[label])
             where[label] = torch.where(better[:, None], index, where[label])
-            patches[label] = torch.where(better[:, None], found, patches[label])
+            patches[label] = torch.where(better[:, None], patch, patches[label])
     if not torch.isfinite(best).all():
         empty = [int(i) for i in (~torch.isfinite(best)).any(dim=1).nonzero()]
         raise ValueError(f"classes {empty} have no training pictures to take patches from")
@@ -61,33 +63,34 @@ def replace_basis_vectors(model, features, labels, batch_size):
     return {"picture": picture.tolist(), "row": row.tolist(), "column": column.tolist(), "cosine": best.cpu().tolist()}
 
 
-def fit_last_layer(model, similarity, labels, l1):
+def fit_last_layer(model: ProtoCNN, similarity: Tensor, labels: Tensor, l1: float):
     """Stage 3: cross-entropy plus `l1` times the sum of |weights to other classes' vectors|, weights in [-0.5, 1].
 
     Convex in the weights, so that there is one best value; L-BFGS-B finds it. A weight to another class is written as
     the difference of two positive parts, which makes its absolute value smooth.
+    similarity: `(picture, class, basis)`.
     """
     x = similarity.flatten(1).double().numpy()  # (picture, class * basis)
     target = F.one_hot(labels, model.classes).double().numpy()
-    own = model.own_class().reshape(model.classes, -1).numpy().astype(bool)
+    penalty = l1 * (1 - model.own_class().flatten(1).double().numpy())  # (class, class * basis)
 
-    def split(parts):
-        positive, negative = parts.reshape(2, *own.shape)
+    def weights_of(parts):
+        positive, negative = parts.reshape(2, *penalty.shape)
         return positive - negative
 
     def objective(parts):
-        logits = x @ split(parts).T
+        logits = x @ weights_of(parts).T
         logits -= logits.max(axis=1, keepdims=True)
         log_probability = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         gradient = (np.exp(log_probability) - target).T @ x / len(x)
-        penalty = l1 * ~own
-        value = -(target * log_probability).sum() / len(x) + (parts.reshape(2, *own.shape) * penalty).sum()
+        value = -(target * log_probability).sum() / len(x) + (parts.reshape(2, *penalty.shape) * penalty).sum()
         return value, np.stack([gradient + penalty, -gradient + penalty]).ravel()
 
     start = model.last_layer.weight.detach().cpu().double().numpy()
-    bounds = [(0, LARGEST_WEIGHT)] * own.size + [(0, -WRONG_CLASS)] * own.size
-    result = scipy.optimize.minimize(objective, np.stack([start.clip(0), (-start).clip(0)]).ravel(), jac=True,
-                                     method="L-BFGS-B", bounds=bounds, options={"maxiter": 500})
+    start = np.stack([start.clip(0), (-start).clip(0)]).ravel()
+    bounds = [(0, LARGEST_WEIGHT)] * penalty.size + [(0, -WRONG_CLASS)] * penalty.size
+    options = {"maxiter": 500}
+    result = scipy.optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     with torch.no_grad():
-        model.last_layer.weight.copy_(torch.from_numpy(split(result.x)))
+        model.last_layer.weight.copy_(torch.from_numpy(weights_of(result.x)))
         model.clamp_last_layer()  # float32 can round a bound outwards

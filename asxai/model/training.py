@@ -13,26 +13,33 @@ References
 """
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from torch import Tensor
 
-from .. import paths
+from ..cache import load_tensors, save_tensors
 from ..data.augmentation import augment
 from ..data.features import seeded
 from ..progress import bar
 from .geometry import effective_rank, within_class_cosine
 from .losses import loss_terms
+from .protocnn import ProtoCNN
 from .replacement import fit_last_layer, replace_basis_vectors, standardise
 
+if TYPE_CHECKING:
+    from ..config import Config
 
-def steps_of_cycle(config):
+WEIGHTED = ("aggregation", "separation", "orthogonality", "subspace", "balance", "guide")  # by fields of `Config`
+
+
+def steps_of_cycle(config: "Config") -> list[tuple[str, int]]:
     """The steps of one round: (stage, index within the stage)."""
-    return ([("warm-up", i) for i in range(config.warm_up_epochs)] + [("joint", i) for i in range(config.joint_epochs)]
-            + [("replacement", 0), ("last layer", 0)])
+    epochs = {"warm-up": config.warm_up_epochs, "joint": config.joint_epochs, "replacement": 1, "last layer": 1}
+    return [(stage, i) for stage, count in epochs.items() for i in range(count)]
 
 
 class Trainer:
@@ -47,31 +54,25 @@ class Trainer:
     holds the vectors as they were before they were replaced.
     """
 
-    def __init__(self, model, config, train, validation, checkpoint, key="", groups=None):
+    def __init__(self, model: ProtoCNN, config: "Config", train, validation, checkpoint: Path, key="", groups=None):
         self.model, self.config, self.checkpoint, self.key, self.groups = model, config, checkpoint, key, groups
         (self.features, self.labels), (self.val_features, self.val_labels) = train, validation
-        self.device = model.basis_vectors.device
-        self.weights = {"cross_entropy": 1.0, "aggregation": config.aggregation, "separation": config.separation,
-                        "orthogonality": config.orthogonality, "subspace": config.subspace, "balance": config.balance,
-                        "guide": config.guide}
+        self.weights = {"cross_entropy": 1.0} | {name: getattr(config, name) for name in WEIGHTED}
         self.log, self.prototypes, self.basis_before = [], {}, None
-        self.position, self.optimiser, self.best = [0, 0], None, {"loss": float("inf"), "cycle": -1, "state": {}}
+        self.position, self.optimiser = [0, 0], None  # cycle, and index in `steps_of_cycle`
+        self.best = {"loss": float("inf"), "cycle": -1, "prototypes": {}, "basis_before": None, "state": {}}
 
-    def run(self):
-        """All steps that are not done yet. Returns the log, a list of dicts."""
-        if self.checkpoint.exists():
-            self._restore()
-        else:
+    def run(self) -> list[dict]:
+        """All steps that are not done yet. Returns the log."""
+        if not self._restored():
             standardise(self.model, self.features[0], self.config.batch_size)
         steps = steps_of_cycle(self.config)
-        progress = bar(total=self.config.cycles * len(steps), desc="training")
-        progress.update(len(self.log))
-        with progress:
+        with bar(total=self.config.cycles * len(steps), desc="training") as progress:
+            progress.update(len(self.log))
             while not self._finished():
                 cycle, index = self.position
-                stage, i = steps[index]
-                losses = self._step(stage, cycle, i)
-                self._record(stage, cycle, i, losses)
+                losses = self._step(cycle, *steps[index])
+                self._record(cycle, *steps[index], losses)
                 if index + 1 == len(steps):
                     self._keep_best(cycle)
                 self.position = [cycle, index + 1] if index + 1 < len(steps) else [cycle + 1, 0]
@@ -85,7 +86,7 @@ class Trainer:
         cycle, index = self.position
         return index == 0 and (cycle == self.config.cycles or cycle > self.best["cycle"] + 1)
 
-    def _step(self, stage, cycle, i):
+    def _step(self, cycle, stage, i):
         if stage == "replacement":
             self.basis_before = self.model.basis.detach().cpu().clone()
             self.prototypes = replace_basis_vectors(self.model, self.features[0], self.labels, self.config.batch_size)
@@ -118,7 +119,7 @@ class Trainer:
                 features = augment(features, generator)
             groups = None if self.groups is None else self.groups[view, batch]
             features, groups = self._some_patches(features, groups, generator)
-            terms = self._update(features, self.labels[batch].to(self.device), groups, generator)
+            terms = self._update(features, self.labels[batch].to(self.model.device), groups, generator)
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value.detach() / len(batches)
         return {name: float(value) for name, value in totals.items()}
@@ -126,70 +127,78 @@ class Trainer:
     def _some_patches(self, features, groups, generator):
         """`config.patches` random cells, the same ones in each picture, as a grid of one row; or all of them.
 
-        Only where the backbone is fixed, for then a cell is computed from its own features alone.
+        Only where the backbone is fixed, for then a cell is computed from its features alone.
         """
-        whole = self.model.fixed_stages < len(self.model.backbone.stages) or not self.config.patches
-        if not whole and self.config.patches < features.shape[2:].numel():
-            cells = torch.randperm(features.shape[2:].numel(), generator=generator)[:self.config.patches]
-            features = features.flatten(2)[:, :, None, cells]
-            groups = None if groups is None else groups.flatten(1)[:, None, cells]
-        return features.to(self.device), None if groups is None else groups.to(self.device)
+        cells, fixed = features.shape[2:].numel(), self.model.fixed_stages == len(self.model.backbone.stages)
+        if fixed and 0 < self.config.patches < cells:
+            chosen = torch.randperm(cells, generator=generator)[: self.config.patches]
+            features = features.flatten(2)[:, :, None, chosen]
+            groups = None if groups is None else groups.flatten(1)[:, None, chosen]
+        device = self.model.device
+        return features.to(device), None if groups is None else groups.to(device)
 
     def _update(self, features, labels, groups, generator):
         """One optimiser step on one batch. Returns the loss terms and their weighted sum, `total`."""
-        noise = torch.randn(self.model.basis_vectors.shape, generator=generator).to(self.device) * self.config.sigma
-        out = self.model(features, noise)
+        noise = torch.randn(self.model.basis_vectors.shape, generator=generator) * self.config.sigma
+        out = self.model(features, noise.to(self.model.device))
         terms = loss_terms(out.logits, out.maps, labels, self.model.basis, self.config.objective, groups)
         terms["total"] = sum(self.weights[name] * value for name, value in terms.items())
         if not torch.isfinite(terms["total"]):
-            raise FloatingPointError(f"the loss is {terms['total'].item()}: lower learning_rate="
-                                     f"{self.config.learning_rate} or the weights of the loss terms")
+            rate, total = self.config.learning_rate, terms["total"].item()
+            raise FloatingPointError(
+                f"the loss is {total}: lower learning_rate={rate} or the weights of the loss terms"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
         self.optimiser.step()
         return terms
 
-    def _record(self, stage, cycle, i, losses):
+    def _record(self, cycle, stage, i, losses):
         scores = evaluate(self.model, self.val_features[0], self.val_labels, self.config.batch_size)
-        basis = self.model.basis
-        self.log.append({"cycle": cycle, "stage": stage, "epoch": i, **losses,
-                         "validation_loss": scores["loss"], "validation_accuracy": scores["accuracy"],
-                         "within_class_cosine": float(np.mean(within_class_cosine(basis))),
-                         "effective_rank": float(np.mean(effective_rank(basis)))})
+        row = {"cycle": cycle, "stage": stage, "epoch": i, **losses}
+        row |= {"validation_loss": scores["loss"], "validation_accuracy": scores["accuracy"]}
+        for measure in (within_class_cosine, effective_rank):
+            row[measure.__name__] = float(measure(self.model.basis).mean())
+        self.log.append(row)
 
     def _keep_best(self, cycle):
-        if self.log[-1]["validation_loss"] < self.best["loss"]:
-            self.best = {"loss": self.log[-1]["validation_loss"], "cycle": cycle, "prototypes": self.prototypes,
-                         "basis_before": self.basis_before,
-                         "state": {k: v.detach().cpu().clone() for k, v in self._trained_state().items()}}
+        loss = self.log[-1]["validation_loss"]
+        if loss < self.best["loss"]:
+            state = {name: tensor.detach().cpu().clone() for name, tensor in self._trained_state().items()}
+            became = {"prototypes": self.prototypes, "basis_before": self.basis_before}
+            self.best = {"loss": loss, "cycle": cycle, **became, "state": state}
 
     def _trained_state(self):
         """The model's tensors without the fixed part of the backbone, which never changes."""
-        fixed = tuple(f"backbone.stages.{name}." for name in self.model.backbone.stage_names[:self.model.fixed_stages])
-        return {key: value for key, value in self.model.state_dict().items() if not key.startswith(fixed or ("\0",))}
+        fixed = self.model.backbone.stage_names[: self.model.fixed_stages]
+        left_out = tuple(f"backbone.stages.{name}." for name in fixed)
+        return {key: value for key, value in self.model.state_dict().items() if not key.startswith(left_out)}
 
     def _save(self):
         """Everything that the next step depends on, in one file, so that it is complete or absent."""
-        tensors = {f"model/{k}": v.detach().cpu() for k, v in self._trained_state().items()}
-        tensors |= {f"best/{k}": v for k, v in self.best["state"].items()}
-        for name, basis in (("now", self.basis_before), ("best", self.best.get("basis_before"))):
-            if basis is not None:
-                tensors[f"basis_before/{name}"] = basis
-        optimiser = self.optimiser.state_dict() if self.optimiser else {"state": {}}
-        tensors |= {f"adam/{i}/{k}": v.detach().cpu() for i, s in optimiser["state"].items() for k, v in s.items()}
-        notes = {"key": self.key, "position": self.position, "log": self.log, "prototypes": self.prototypes,
-                 "best": {k: self.best.get(k) for k in ("loss", "cycle", "prototypes")}}
-        tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-        paths.write_atomically(self.checkpoint, lambda path: save_file(tensors, path, {"notes": json.dumps(notes)}))
+        adam = self.optimiser.state_dict()["state"] if self.optimiser else {}
+        tensors = {f"model/{name}": tensor for name, tensor in self._trained_state().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best["state"].items()}
+        tensors |= {f"adam/{i}/{name}": tensor for i, state in adam.items() for name, tensor in state.items()}
+        tensors |= {"basis_before/now": self.basis_before, "basis_before/best": self.best["basis_before"]}
+        tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        notes = {"key": self.key, "position": self.position, "log": self.log, "prototypes": self.prototypes}
+        notes["best"] = {name: self.best[name] for name in ("loss", "cycle", "prototypes")}
+        save_tensors(self.checkpoint, tensors, json.dumps(notes))
 
-    def _restore(self):
-        with safe_open(self.checkpoint, "pt") as file:
-            notes = json.loads(file.metadata()["notes"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    def _restored(self):
+        """Take up what a killed run saved; False where there is nothing, or nothing whole."""
+        try:
+            tensors, notes = load_tensors(self.checkpoint)
+        except (FileNotFoundError, SafetensorError):
+            return False
+        notes = json.loads(notes)
         if notes["key"] != self.key:
-            raise ValueError(f"{self.checkpoint} was left by a run with other parameters or pictures; give another "
-                             "folder, or remove this file")
-        part = lambda name: {k[len(name):]: v for k, v in tensors.items() if k.startswith(name)}
+            raise ValueError(
+                f"{self.checkpoint} was left by a run with other parameters or pictures; give another "
+                "folder, or remove this file"
+            )
+        part = lambda start: {name.removeprefix(start): x for name, x in tensors.items() if name.startswith(start)}
         self.position, self.log, self.prototypes = notes["position"], notes["log"], notes["prototypes"]
         self.model.load_state_dict(part("model/"), strict=False)
         self.basis_before = tensors.get("basis_before/now")
@@ -202,14 +211,17 @@ class Trainer:
                 index, name = key.split("/")
                 adam["state"].setdefault(int(index), {})[name] = value
             self.optimiser.load_state_dict(adam)
+        return True
 
 
 @torch.inference_mode()
-def evaluate(model, features, labels, batch_size):
+def evaluate(model: ProtoCNN, features: Tensor, labels: Tensor, batch_size: int) -> dict:
     """Loss, accuracy in [0, 1], logits `(picture, class)` and similarity `(picture, class, basis)`, one pass."""
-    device = model.basis_vectors.device
-    outs = [model(batch.to(device)) for batch in features.split(batch_size)]
+    outs = [model(batch.to(model.device)) for batch in features.split(batch_size)]
     logits = torch.cat([out.logits.cpu() for out in outs])
-    return {"loss": float(F.cross_entropy(logits.double(), labels)), "logits": logits,
-            "accuracy": float((logits.argmax(dim=1) == labels).double().mean()),
-            "similarity": torch.cat([out.similarity.cpu() for out in outs])}
+    return {
+        "loss": float(F.cross_entropy(logits.double(), labels)),
+        "logits": logits,
+        "accuracy": float((logits.argmax(dim=1) == labels).double().mean()),
+        "similarity": torch.cat([out.similarity.cpu() for out in outs]),
+    }

@@ -10,16 +10,19 @@ from asxai.model import losses
 
 @pytest.fixture(params=range(3))
 def case(request):
-    """Embedding, basis, labels and maps of a small random problem: 5 pictures, 3 classes, 2 vectors, 4 channels."""
+    """Maps, labels and basis of a small random problem: 5 pictures, 3 classes, 2 vectors, 4 channels, 3x2 cells."""
     rng = np.random.default_rng(request.param)
     embedding, basis = rng.normal(size=(5, 4, 3, 2)), rng.normal(size=(3, 2, 4))
-    labels = np.array([0, 1, 2, 1, 0])
     unit = basis / np.linalg.norm(basis, axis=2, keepdims=True)
     maps = torch.zeros(5, 3, 2, 3, 2, dtype=torch.double)
     for i, c, j, y, x in np.ndindex(maps.shape):
         patch = embedding[i, :, y, x]
         maps[i, c, j, y, x] = patch @ basis[c, j] / np.linalg.norm(patch) / np.linalg.norm(basis[c, j])
-    return maps, torch.as_tensor(labels), unit
+    return maps, torch.tensor([0, 1, 2, 1, 0]), torch.as_tensor(unit)
+
+
+def exactly(value):
+    return pytest.approx(value, abs=1e-12)
 
 
 def cosines(maps, i, classes):
@@ -29,32 +32,27 @@ def cosines(maps, i, classes):
 def test_aggregation_is_equation_1(case):
     maps, labels, _ = case
     expected = np.mean([min(-v for v in cosines(maps, i, [labels[i].item()])) for i in range(5)])
-    assert losses.aggregation(maps, labels).item() == pytest.approx(expected, abs=1e-12)
+    assert losses.aggregation(maps, labels).item() == exactly(expected)
 
 
 def test_separation_is_the_best_wrong_class_cosine(case):
     maps, labels, _ = case
     expected = np.mean([max(cosines(maps, i, [c for c in range(3) if c != labels[i]])) for i in range(5)])
-    assert losses.separation(maps, labels).item() == pytest.approx(expected, abs=1e-12)
+    assert losses.separation(maps, labels).item() == exactly(expected)
 
 
 def test_orthogonality_is_the_frobenius_norm(case):
-    unit = case[2]
-    expected = 0.0
-    for a in unit:
-        for j in range(2):
-            for k in range(2):
-                expected += (a[j] @ a[k] - (j == k)) ** 2
-    assert losses.orthogonality(torch.as_tensor(unit)).item() == pytest.approx(expected, abs=1e-12)
+    unit = case[2].numpy()
+    expected = sum((unit[c, j] @ unit[c, k] - (j == k)) ** 2 for c, j, k in np.ndindex(3, 2, 2))
+    assert losses.orthogonality(case[2]).item() == exactly(expected)
 
 
 def test_subspace_separation_is_equation_3(case):
-    unit = case[2]
     expected = 0.0
-    for c1 in range(3):
-        for c2 in range(c1 + 1, 3):
-            expected -= np.linalg.norm(unit[c1].T @ unit[c1] - unit[c2].T @ unit[c2], "fro") / np.sqrt(2)
-    assert losses.subspace_separation(torch.as_tensor(unit)).item() == pytest.approx(expected, abs=1e-12)
+    for c1, a in enumerate(case[2].numpy()):
+        for b in case[2].numpy()[c1 + 1 :]:
+            expected -= np.linalg.norm(a.T @ a - b.T @ b, "fro") / np.sqrt(2)
+    assert losses.subspace_separation(case[2]).item() == exactly(expected)
 
 
 def test_subspace_separation_of_equal_subspaces_has_a_finite_gradient():
@@ -87,25 +85,14 @@ def test_sinkhorn_shares_where_a_plain_softmax_would_not():
 
 def test_balanced_assignment_against_a_loop(case):
     maps, labels, _ = case
-    expected, patches = 0.0, 0
+    expected = 0.0
     for c in range(3):
-        scores = np.array([[maps[i, c, j, y, x].item() for j in range(2)]
-                           for i in range(5) if labels[i] == c for y in range(3) for x in range(2)])
-        target = slow_sinkhorn(scores, 0.05, 3)
-        expected -= (target * log_softmax(scores / 0.1, axis=1)).sum()
-        patches += len(scores)
-    assert losses.balanced_assignment(maps, labels).item() == pytest.approx(expected / patches, abs=1e-10)
-
-
-def test_cross_entropy_is_equation_4(case):
-    maps, labels, unit = case
-    logits = np.random.default_rng(1).normal(size=(5, 3))
-    phi = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    expected = -np.mean([np.log(phi[i, labels[i]]) for i in range(5)])
-    terms = losses.loss_terms(torch.as_tensor(logits), maps, labels, torch.as_tensor(unit), "balanced")
-    assert terms["cross_entropy"].item() == pytest.approx(expected, abs=1e-12)
-    assert set(terms) - set(losses.loss_terms(torch.as_tensor(logits), maps, labels, torch.as_tensor(unit), "paper")) \
-        == {"balance"}
+        members = np.flatnonzero(labels == c)
+        scores = np.array(
+            [[maps[i, c, j, y, x].item() for j in range(2)] for i in members for y, x in np.ndindex(3, 2)]
+        )
+        expected -= (slow_sinkhorn(scores, 0.05, 3) * log_softmax(scores / 0.1, axis=1)).sum()
+    assert losses.balanced_assignment(maps, labels).item() == pytest.approx(expected / 30, abs=1e-10)
 
 
 def slow_guided(maps, labels, groups):
@@ -127,11 +114,8 @@ def groups():
 
 def test_guided_assignment_against_a_loop(case, groups):
     maps, labels, _ = case
-    assert losses.guided_assignment(maps, labels, groups).item() == pytest.approx(
-        slow_guided(maps, labels, groups), abs=1e-12)
-    one = torch.zeros_like(groups)  # the other vector has no patch at all
-    assert losses.guided_assignment(maps, labels, one).item() == pytest.approx(
-        slow_guided(maps, labels, one), abs=1e-12)
+    for some in (groups, torch.zeros_like(groups)):  # in the second the other vector has no patch at all
+        assert losses.guided_assignment(maps, labels, some).item() == exactly(slow_guided(maps, labels, some))
 
 
 def test_guided_assignment_does_not_depend_on_the_number_of_patches(case, groups):
@@ -145,7 +129,6 @@ def test_guided_assignment_does_not_depend_on_the_number_of_patches(case, groups
 def test_guided_assignment_falls_as_patches_turn_to_their_vector(case, groups):
     maps, labels, _ = case
     maps = maps.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda m: losses.guided_assignment(m, labels, groups), maps)
     losses.guided_assignment(maps, labels, groups).backward()
     assert torch.isfinite(maps.grad).all()
     for i, c, j, y, x in np.ndindex(maps.shape):
@@ -163,12 +146,20 @@ def test_guided_assignment_of_a_sure_network_is_zero_and_finite(groups):
     assert loss.item() < 1e-6 and torch.isfinite(maps.grad).all()
 
 
-def test_terms_of_parts_are_the_papers_and_the_guide(case, groups):
+def test_terms_are_the_papers_with_equation_4_and_one_more_for_each_other_objective(case, groups):
     maps, labels, unit = case
-    call = lambda *more: losses.loss_terms(torch.zeros(5, 3).double(), maps, labels, torch.as_tensor(unit), *more)
-    paper, parts = call("paper"), call("parts", groups)
-    assert set(parts) - set(paper) == {"guide"} and all(parts[name] == value for name, value in paper.items())
-    assert parts["guide"] == losses.guided_assignment(maps, labels, groups)
+    logits = np.random.default_rng(1).normal(size=(5, 3))
+    phi = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    terms = {
+        objective: losses.loss_terms(torch.as_tensor(logits), maps, labels, unit, objective, groups)
+        for objective in losses.OBJECTIVES
+    }
+    expected = -np.mean([np.log(phi[i, labels[i]]) for i in range(5)])
+    assert terms["paper"]["cross_entropy"].item() == exactly(expected)
+    assert terms["parts"]["guide"] == losses.guided_assignment(maps, labels, groups)
+    assert terms["balanced"]["balance"] == losses.balanced_assignment(maps, labels)
+    for objective, more in (("balanced", "balance"), ("parts", "guide")):
+        assert terms[objective] == terms["paper"] | {more: terms[objective][more]}
 
 
 @pytest.mark.parametrize("loss", [losses.orthogonality, losses.subspace_separation])
@@ -177,10 +168,11 @@ def test_gradients_of_basis_losses_by_finite_differences(loss):
     assert torch.autograd.gradcheck(loss, basis)
 
 
-@pytest.mark.parametrize("loss", [losses.aggregation, losses.separation])
-def test_gradients_of_map_losses_by_finite_differences(loss, case):
+@pytest.mark.parametrize("loss", [losses.aggregation, losses.separation, losses.guided_assignment])
+def test_gradients_of_map_losses_by_finite_differences(loss, case, groups):
     maps, labels, _ = case
-    assert torch.autograd.gradcheck(lambda m: loss(m, labels), maps.clone().requires_grad_())
+    more = [groups] if loss is losses.guided_assignment else []
+    assert torch.autograd.gradcheck(lambda m: loss(m, labels, *more), maps.clone().requires_grad_())
 
 
 def test_gradient_of_balanced_assignment_treats_the_assignment_as_given(case):
@@ -188,9 +180,9 @@ def test_gradient_of_balanced_assignment_treats_the_assignment_as_given(case):
     ours = maps.clone().requires_grad_()
     losses.balanced_assignment(ours, labels).backward()
     step, index = 1e-6, (0, 0, 1, 2, 1)
-    own = lambda m, c: m[labels == c, c].flatten(2).transpose(1, 2).flatten(0, 1)
-    target = losses.sinkhorn(own(maps, 0))
+    first_class = lambda m: m[labels == 0, 0].flatten(2).transpose(1, 2).flatten(0, 1)
+    target = losses.sinkhorn(first_class(maps))
     moved = maps.clone()
     moved[index] += step
-    value = lambda m: -(target * torch.log_softmax(own(m, 0) / 0.1, dim=1)).sum().item() / 30
+    value = lambda m: -(target * torch.log_softmax(first_class(m) / 0.1, dim=1)).sum().item() / 30
     assert ours.grad[index].item() == pytest.approx((value(moved) - value(maps)) / step, abs=1e-5)

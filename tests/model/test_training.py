@@ -1,4 +1,4 @@
-"""Training: replacement against brute force, the convex stage, exact repetition, exact resumption."""
+"""Training: every term of the loss, exact repetition, exact resumption."""
 
 import numpy as np
 import pytest
@@ -8,20 +8,20 @@ from helpers import tiny_features, tiny_model
 from asxai.config import Config
 from asxai.data import augmentation
 from asxai.model import losses as losses_module
-from asxai.model import replacement, training
+from asxai.model import training
 
 
 def config(**parameters):
-    small = dict(warm_up_epochs=1, joint_epochs=2, cycles=2, batch_size=8, basis_per_class=2, channels=6, views=2,
-                 learning_rate=1e-2, scene_vectors=1)
-    return Config.of("nowhere", **small | parameters)
+    network = dict(basis_per_class=2, scene_vectors=1, channels=6)
+    training = dict(warm_up_epochs=1, joint_epochs=2, cycles=2, batch_size=8, views=2, learning_rate=1e-2)
+    return Config.of("nowhere", **network | training | parameters)
 
 
 def trainer(tmp_path, **parameters):
     settings, (features, labels) = config(**parameters), tiny_features()
     groups = tiny_groups(features) if settings.objective == "parts" else None
-    return training.Trainer(tiny_model(), settings, (features, labels), tiny_features(12, views=1, seed=1),
-                            tmp_path / "checkpoint.safetensors", groups=groups)
+    validation, checkpoint = tiny_features(12, views=1, seed=1), tmp_path / "checkpoint.safetensors"
+    return training.Trainer(tiny_model(), settings, (features, labels), validation, checkpoint, groups=groups)
 
 
 def tiny_groups(features):
@@ -41,64 +41,16 @@ def assert_same(a, b):
         assert torch.equal(a[key], b[key]), key
 
 
-def test_replacement_against_brute_force():
-    model, (features, labels) = tiny_model(), tiny_features()
-    before = model.basis.detach().numpy()
-    with torch.inference_mode():
-        embedding = model.embed(features[0]).numpy()
-    found = replacement.replace_basis_vectors(model, features[0], labels, batch_size=7)  # classes straddle batches
-    for c, j in np.ndindex(3, 2):
-        best = (-2.0,)
-        for i in np.flatnonzero(labels == c):
-            for y, x in np.ndindex(4, 4):
-                patch = embedding[i, :, y, x] / np.linalg.norm(embedding[i, :, y, x])
-                best = max(best, (patch @ before[c, j], i, y, x, patch), key=lambda b: b[0])
-        assert found["cosine"][c][j] == pytest.approx(best[0], abs=1e-6)
-        assert (found["picture"][c][j], found["row"][c][j], found["column"][c][j]) == best[1:4]
-        np.testing.assert_allclose(model.basis[c, j].detach().numpy(), best[4], atol=1e-6)
-    again = training.evaluate(model, features[0], labels, 7)["similarity"]
-    for c, j in np.ndindex(3, 2):  # the vector now is that patch
-        assert again[found["picture"][c][j], c, j] == pytest.approx(1, abs=1e-5)
-
-
-def test_replacement_names_classes_without_pictures():
-    features, labels = tiny_features()
-    with pytest.raises(ValueError, match=r"classes \[2\] have no training pictures"):
-        replacement.replace_basis_vectors(tiny_model(), features[0][labels < 2], labels[labels < 2], 8)
-
-
-def test_last_layer_reaches_the_optimum_of_a_convex_problem():
-    """No feasible random step from the solution lowers the objective, written out from its definition in float64."""
-    model, rng = tiny_model(), np.random.default_rng(0)
-    similarity, labels = torch.as_tensor(rng.uniform(0, 1, (40, 3, 2))).float(), torch.arange(40) % 3
-    l1 = 1e-2
-    replacement.fit_last_layer(model, similarity, labels, l1)
-    own = model.own_class().flatten(1).bool()
-
-    def objective(weight):
-        loss = torch.nn.functional.cross_entropy(similarity.flatten(1).double() @ weight.T, labels)
-        return loss + l1 * weight[~own].abs().sum()
-
-    weight = model.last_layer.weight.detach().double()
-    assert weight.min() >= -0.5 and weight.max() <= 1
-    best = objective(weight).item()
-    generator = torch.Generator().manual_seed(0)
-    for scale in (1e-3, 1e-2, 1e-1):
-        for _ in range(200):
-            other = (weight + scale * torch.randn(weight.shape, generator=generator)).clamp(-0.5, 1)
-            assert objective(other).item() >= best - 1e-7
-
-
 @pytest.mark.parametrize("objective, term, patches", [("balanced", "balance", 128), ("parts", "guide", 10)])
 def test_training_learns_and_logs_every_step(tmp_path, objective, term, patches):
     run = trainer(tmp_path, joint_epochs=6, learning_rate=0.03, objective=objective, patches=patches)
     log = run.run()
-    assert [(row["cycle"], row["stage"]) for row in log][:9] == [(0, "warm-up")] + [(0, "joint")] * 6 + [
-        (0, "replacement"), (0, "last layer")]
+    stages = ["warm-up"] + ["joint"] * 6 + ["replacement", "last layer"]
+    assert [(row["cycle"], row["stage"]) for row in log][:9] == [(0, stage) for stage in stages]
     best = next(row for row in log if row["cycle"] == run.best["cycle"] and row["stage"] == "last layer")
     assert log[5]["total"] < log[1]["total"] and best["validation_accuracy"] > 0.7  # chance is one in three
-    assert {"cross_entropy", "aggregation", "separation", "orthogonality", "subspace", term, "validation_accuracy",
-            "within_class_cosine", "effective_rank"} <= log[1].keys()
+    terms = {"cross_entropy", "aggregation", "separation", "orthogonality", "subspace", term}
+    assert terms | {"validation_accuracy", "within_class_cosine", "effective_rank"} <= log[1].keys()
     assert log[6]["within_class_cosine"] < log[0]["within_class_cosine"]
     assert run.basis_before.shape == (3, 2, 6)
 
@@ -142,9 +94,13 @@ def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
     noise = 0.01 * torch.randn(run.model.basis_vectors.shape, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         out, basis = run.model(features, noise), run.model.basis.clone()
-    expected = (torch.nn.functional.cross_entropy(out.logits, labels) + 0.8 * losses_module.aggregation(out.maps, labels)
-                + 0.08 * losses_module.separation(out.maps, labels) + losses_module.orthogonality(basis)
-                + 1e-7 * losses_module.subspace_separation(basis))
+    expected = (
+        torch.nn.functional.cross_entropy(out.logits, labels)
+        + 0.8 * losses_module.aggregation(out.maps, labels)
+        + 0.08 * losses_module.separation(out.maps, labels)
+        + losses_module.orthogonality(basis)
+        + 1e-7 * losses_module.subspace_separation(basis)
+    )
     if objective == "balanced":
         expected += 0.5 * losses_module.balanced_assignment(out.maps, labels)
     groups = None
@@ -193,12 +149,15 @@ def test_a_step_looks_at_some_cells_the_same_in_each_picture_and_in_its_groups(t
 def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainable, patches, monkeypatch):
     """Zero means all; a grid may have fewer; and where the backbone is trained cells depend on their neighbours."""
     features, labels = tiny_features()
-    model = tiny_model(trainable=trainable)
-    groups = tiny_groups(features)
+    model, settings, groups = (
+        tiny_model(trainable=trainable),
+        config(patches=patches, trainable=trainable),
+        tiny_groups(features),
+    )
     if trainable == "last":
         features = torch.randn(2, 30, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    run = training.Trainer(model, config(patches=patches, trainable=trainable), (features, labels), (features, labels),
-                           tmp_path / "checkpoint", groups=groups)
+    data = features, labels
+    run = training.Trainer(model, settings, data, data, tmp_path / "checkpoint", groups=groups)
     seen, update = [], run._update
 
     def spy(features, labels, groups, generator):
@@ -211,17 +170,6 @@ def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainab
     assert set(seen) == {(features.shape[3:], (4, 4))}
 
 
-def test_standardised_features_have_mean_zero_and_deviation_one():
-    model, (features, _) = tiny_model(), tiny_features()
-    features = 3 * features + 2
-    features[:, :, 4] = 7  # a dead channel
-    replacement.standardise(model, features[0], batch_size=7)
-    scaled = (features[0] - model.feature_mean) / model.feature_std
-    torch.testing.assert_close(scaled.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
-    expected = torch.tensor([1, 1, 1, 1, 0.0])
-    torch.testing.assert_close(scaled.std(dim=(0, 2, 3), correction=0), expected, atol=1e-5, rtol=0)
-
-
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     first = trainer(tmp_path)
     first._save()
@@ -229,6 +177,16 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     other.key = "other parameters"
     with pytest.raises(ValueError, match="other parameters or pictures; give another folder"):
         other.run()
+
+
+def test_a_checkpoint_that_is_damaged_is_not_used(tmp_path):
+    whole, damaged = trainer(tmp_path / "whole"), trainer(tmp_path / "damaged")
+    whole.run()
+    damaged._save()
+    content = damaged.checkpoint.read_bytes()
+    damaged.checkpoint.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damaged.run()
+    assert_same(state(damaged.model), state(whole.model))
 
 
 class Killed(Exception):
@@ -272,9 +230,8 @@ def test_training_the_whole_network_augments_anew_each_epoch(tmp_path, monkeypat
     pictures, labels = torch.randint(0, 256, (1, 12, 3, 64, 64), dtype=torch.uint8, generator=g), torch.arange(12) % 3
     runs = []
     for name in ("a", "b"):
-        settings = config(cycles=1, batch_size=6, trainable="all", objective="balanced")
-        run = training.Trainer(tiny_model(trainable="all"), settings, (pictures, labels), (pictures, labels),
-                               tmp_path / name)
+        settings, data = config(cycles=1, batch_size=6, trainable="all", objective="balanced"), (pictures, labels)
+        run = training.Trainer(tiny_model(trainable="all"), settings, data, data, tmp_path / name)
         run.run()
         runs.append(run)
     assert_same(state(runs[0].model), state(runs[1].model))

@@ -1,0 +1,67 @@
+"""Vectors become patches of real pictures, against brute force; then the last layer, against its definition."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny_features, tiny_model
+
+from asxai.model import replacement, training
+
+
+def test_replacement_against_brute_force():
+    model, (features, labels) = tiny_model(), tiny_features()
+    before = model.basis.detach().numpy()
+    with torch.inference_mode():
+        embedding = model.embed(features[0]).numpy()
+    became = replacement.replace_basis_vectors(model, features[0], labels, batch_size=7)  # classes straddle batches
+    for c, j in np.ndindex(3, 2):
+        best = (-2.0,)
+        for i in np.flatnonzero(labels == c):
+            for y, x in np.ndindex(4, 4):
+                patch = embedding[i, :, y, x] / np.linalg.norm(embedding[i, :, y, x])
+                best = max(best, (patch @ before[c, j], i, y, x, patch), key=lambda b: b[0])
+        assert became["cosine"][c][j] == pytest.approx(best[0], abs=1e-6)
+        assert (became["picture"][c][j], became["row"][c][j], became["column"][c][j]) == best[1:4]
+        np.testing.assert_allclose(model.basis[c, j].detach().numpy(), best[4], atol=1e-6)
+    again = training.evaluate(model, features[0], labels, 7)["similarity"]
+    for c, j in np.ndindex(3, 2):  # the vector now is that patch
+        assert again[became["picture"][c][j], c, j] == pytest.approx(1, abs=1e-5)
+
+
+def test_replacement_names_classes_without_pictures():
+    features, labels = tiny_features()
+    with pytest.raises(ValueError, match=r"classes \[2\] have no training pictures"):
+        replacement.replace_basis_vectors(tiny_model(), features[0][labels < 2], labels[labels < 2], 8)
+
+
+def test_last_layer_reaches_the_optimum_of_a_convex_problem():
+    """No feasible random step from the solution lowers the objective, written out from its definition in float64."""
+    model, rng = tiny_model(), np.random.default_rng(0)
+    similarity, labels = torch.as_tensor(rng.uniform(0, 1, (40, 3, 2))).float(), torch.arange(40) % 3
+    l1 = 1e-2
+    replacement.fit_last_layer(model, similarity, labels, l1)
+    own = model.own_class().flatten(1).bool()
+
+    def objective(weight):
+        loss = torch.nn.functional.cross_entropy(similarity.flatten(1).double() @ weight.T, labels)
+        return loss + l1 * weight[~own].abs().sum()
+
+    weight = model.last_layer.weight.detach().double()
+    assert weight.min() >= -0.5 and weight.max() <= 1
+    best = objective(weight).item()
+    generator = torch.Generator().manual_seed(0)
+    for scale in (1e-3, 1e-2, 1e-1):
+        for _ in range(200):
+            other = (weight + scale * torch.randn(weight.shape, generator=generator)).clamp(-0.5, 1)
+            assert objective(other).item() >= best - 1e-7
+
+
+def test_standardised_features_have_mean_zero_and_deviation_one():
+    model, (features, _) = tiny_model(), tiny_features()
+    features = 3 * features + 2
+    features[:, :, 4] = 7  # a dead channel
+    replacement.standardise(model, features[0], batch_size=7)
+    scaled = (features[0] - model.feature_mean) / model.feature_std
+    torch.testing.assert_close(scaled.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
+    expected = torch.tensor([1, 1, 1, 1, 0.0])
+    torch.testing.assert_close(scaled.std(dim=(0, 2, 3), correction=0), expected, atol=1e-5, rtol=0)
