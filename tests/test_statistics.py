@@ -1,4 +1,4 @@
-"""Measures of confidence against loops and all orders, and by hand."""
+"""Statistics against loops, all orders, and by hand."""
 
 import itertools
 
@@ -6,12 +6,39 @@ import numpy as np
 import pytest
 from helpers import slow_calibration_error
 
-from asxai.statistics import expected_calibration_error, risk_coverage
+from asxai.statistics import expected_calibration_error, risk_coverage, spearman, spearman_rows
 
 NAN = np.nan
 
 
-# --- Expected calibration error --------------------------------------------------------------------------------------
+def slow_spearman(first, second):
+    pairs = [(a, b) for a, b in zip(first, second) if np.isfinite(a) and np.isfinite(b)]
+    if len(pairs) < 3:
+        return NAN
+    places = [[sum(y < x for y in side) + (sum(y == x for y in side) + 1) / 2 for x in side] for side in zip(*pairs)]
+    a, b = (np.array(side) - np.mean(side) for side in places)
+    return sum(a * b) / np.sqrt(sum(a * a) * sum(b * b)) if a.any() and b.any() else NAN
+
+
+def test_spearman_against_loops():
+    rng, finite = np.random.default_rng(0), 0
+    for length in np.repeat([3, 4, 5, 8, 30], 20):
+        first, second = rng.integers(0, 6, (2, length)) / 4
+        first[rng.random(length) < 0.1], second[rng.random(length) < 0.1] = NAN, np.inf
+        np.testing.assert_allclose(spearman(first, second), slow_spearman(first, second), rtol=1e-12, atol=1e-15)
+        finite += np.isfinite(spearman(first, second))
+    assert 60 < finite < 100  # both kinds are among them
+    rows, other = rng.integers(0, 4, (40, 3)), np.array([2, 0, 1])
+    expected = [slow_spearman(row, other) for row in rows]
+    np.testing.assert_allclose(spearman_rows(rows, other[None]), expected, rtol=1e-12, atol=1e-15)
+    assert np.isnan(expected).any()
+
+
+def test_spearman_by_hand():
+    assert spearman([1, 2, 5], [0.1, 20, 21]) == 1 and spearman([1, 2, 5], [3, 2, 1]) == -1
+    assert spearman([1, 2, 3, NAN], [1, 3, 2, 0]) == 0.5
+    for first, second in (([1, 2, NAN], [1, 2, 3]), ([4, 4, 4, NAN], [1, 2, 3, 4]), ([1, 2, 3], [7, 7, 7]), ([], [])):
+        assert np.isnan(spearman(first, second))
 
 
 @pytest.mark.parametrize("bins", [1, 2, 10, 15])
@@ -20,8 +47,8 @@ def test_calibration_error_against_a_loop(bins, count):
     rng = np.random.default_rng(count)
     confidence = np.round(rng.random(count), 1)  # many on the borders of bins, 0 and 1 among them
     right = rng.random(count) < confidence
-    assert expected_calibration_error(confidence, right, bins) == pytest.approx(
-        slow_calibration_error(confidence, right, bins), abs=1e-12)
+    expected = slow_calibration_error(confidence, right, bins)
+    assert expected_calibration_error(confidence, right, bins) == pytest.approx(expected, abs=1e-12)
 
 
 def test_calibration_error_by_hand():
@@ -31,37 +58,6 @@ def test_calibration_error_by_hand():
     # opposite errors in different bins do not cancel; in one bin they do
     assert expected_calibration_error([0.85, 0.15], np.array([False, True])) == pytest.approx(0.85)
     assert expected_calibration_error([0.85, 0.15], np.array([False, True]), bins=1) == pytest.approx(0)
-
-
-@pytest.mark.parametrize("confidence, right, message", [
-    ([0.5, 1.5], [True, False], r"confidence runs from 0\.5 to 1\.5; give probabilities, from 0 to 1"),
-    ([-0.5], [True], r"confidence runs from -0\.5 to -0\.5"),
-])
-def test_confidences_that_are_no_probabilities(confidence, right, message):
-    with pytest.raises(ValueError, match=message):
-        expected_calibration_error(confidence, np.array(right))
-    assert np.isfinite(risk_coverage(confidence, np.array(right)).aurc)  # which asks for an order alone
-
-
-@pytest.mark.parametrize("measure", [expected_calibration_error, risk_coverage])
-@pytest.mark.parametrize("confidence, right, message", [
-    ([], [], r"confidence \(0,\) and right float64 \(0,\) must be numbers and bool \(picture,\), of the same pictures "
-     "and at least one"),
-    ([0.5], [True, False], r"confidence \(1,\) and right bool \(2,\)"), ([0.5], [1], r"right int64 \(1,\)"),
-    ([[0.5]], [[True]], r"confidence \(1, 1\)"),
-    ([0.5, NAN], [True, True], "confidence holds values that are not finite; leave out such pictures"),
-])
-def test_confidences_that_cannot_be_measured(measure, confidence, right, message):
-    with pytest.raises(ValueError, match=message):
-        measure(confidence, np.array(right))
-
-
-def test_there_must_be_a_bin():
-    with pytest.raises(ValueError, match="bins=0 must be at least 1, for example 10"):
-        expected_calibration_error([0.5], np.array([True]), bins=0)
-
-
-# --- Risk and coverage -----------------------------------------------------------------------------------------------
 
 
 def slow_risk(confidence, right):
@@ -82,6 +78,8 @@ def test_risk_against_all_orders(seed):
     np.testing.assert_allclose(curve.risk, expected, atol=1e-12)
     np.testing.assert_allclose(curve.coverage, [n / 6 for n in range(1, 7)])
     assert curve.aurc == pytest.approx(expected.mean()) and curve.risk[-1] == pytest.approx((~right).mean())
+    order = rng.permutation(6)
+    np.testing.assert_allclose(risk_coverage(confidence[order], right[order]).risk, curve.risk)
 
 
 def test_risk_by_hand():
@@ -91,11 +89,3 @@ def test_risk_by_hand():
     assert risk_coverage([0.3] * 4, right).risk.tolist() == pytest.approx([0.5] * 4)  # who knows nothing, at any order
     assert risk_coverage([0.0, -0.0], np.array([True, False])).risk.tolist() == [0.5, 0.5]
     assert risk_coverage(np.random.default_rng(0).random(50), np.ones(50, bool)).aurc == 0
-
-
-def test_risk_does_not_depend_on_the_order_of_pictures():
-    rng = np.random.default_rng(0)
-    confidence, right = np.round(rng.random(60), 1), rng.random(60) < 0.5
-    order = rng.permutation(60)
-    np.testing.assert_allclose(risk_coverage(confidence[order], right[order]).risk,
-                               risk_coverage(confidence, right).risk)

@@ -1,4 +1,7 @@
-"""Grouping."""
+"""Grouping: basis vectors that fire in the same place are a concept, and so are groups of two classes that look alike.
+
+No labels of parts are used.
+"""
 
 from typing import NamedTuple
 
@@ -8,79 +11,60 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
-from .cells import checked_maps
 from .concepts import Concepts, default_names
 from .masks import semantic_masks
 
+SCENE = 0.5  # share of a vector's cells that show no object, above which it is background
+PERCENTILE = 90.0  # of an activation map in its picture: the cells from there on are the mask of a vector
+OVERLAP = 0.5  # mean overlap that two groups of a class must exceed to be joined
+MATCH = 0.2  # similarity from which on concepts of different classes become one
 LEAST_WON = 0.002  # share of its class's cells below which what a vector wins is too little to judge it by
 STRONGEST = 0.01  # share of its class's cells, those of its highest cosines, by which it is judged then
 
 
-def find_concepts(own, labels, descriptors, class_names, *, objects=None, border=0.6, percentile=90.0, overlap=0.5,
-                  match=0.2):
+def find_concepts(activations, labels, descriptors, objects, class_names) -> Concepts:
     """Group the basis vectors of each class into concepts, and match these across classes; no part labels are used.
 
-    own: cosines with the vectors of the own class, `(picture, basis, height, width)`, on training pictures
+    activations: cosines with the vectors of the own class, `(picture, basis, height, width)`, on training pictures
     labels, class_names: the class of each picture, `(picture,)`, and the names of the classes
     descriptors: features of the backbone on the same cells, `(picture, channel, height, width)`, of any scale
+    objects: which cells show objects, bool `(picture, height, width)`, of `asxai.model.parts.Objectness`
 
     1. Each cell goes to the vector of the highest cosine (winner takes all).
-    2. Background. A vector's border ratio is the share of its cells on the outermost ring of the grid, over the ring's
-       share of the grid: scenes reach the border (about 1 and above), objects mostly do not. Above `border` it is
-       background. Where it is known which cells show objects (`objects`, bool `(picture, height, width)`, of
-       `asxai.model.parts.Objectness`) the share of its cells that do not is used instead, and the limit is a half: scene
-       just beside an object does not reach the border either. In each class at least the lowest vector is kept.
+    2. Background. A vector is background if more than half of its cells show no object. The vector of each class with
+       the lowest share is kept in any case.
     3. Groups, by where vectors fire, for their own cosines say nothing: they are trained to be orthogonal. Two vectors
        overlap by the mean over pictures of shared cells over cells of the smaller mask; a mask are the cells from the
-       `percentile` of a map in its picture, and pictures where either map is flat do not count. Average linkage on
-       1 - overlap; of the cuts that join no groups with a mean overlap of `overlap` or less, that of the highest mean
+       `PERCENTILE` of a map in its picture, and pictures where either map is flat do not count. Average linkage on
+       1 - overlap; of the cuts that join no groups with a mean overlap of `OVERLAP` or less, that of the highest mean
        silhouette (Rousseeuw, J. Comput. Appl. Math. 1987) gives the number of groups. All vectors apart score 0; if a
-       cut leaves one group, which has no neighbour, the distance to it is taken as 1 - `overlap`. So nothing is joined
-       where no two vectors overlap by more than `overlap`.
+       cut leaves one group, which has no neighbour, the distance to it is taken as 1 - `OVERLAP`. So nothing is joined
+       where no two vectors overlap by more than `OVERLAP`.
     4. Across classes. A group is described by its mean feature, in standard deviations over all cells, less that of all
        foreground cells of its class (what the whole class looks like), at unit length. The two concepts of the highest
-       mean similarity between their groups become one until that falls below `match`; two groups of a class never do.
+       mean similarity between their groups become one until that falls below `MATCH`; two groups of a class never do.
        Similarity is the cosine c, corrected as kappa is: (c - a) / (1 - a), where a is what unrelated groups have in
        common only because the same things were subtracted, 1 / n for two classes of n groups that share all others.
        A class of one group differs from itself in nothing, so that it stays alone.
 
     Concepts are numbered by the share of cells that they win, averaged over classes, largest first. Neither the order
-    of pictures, classes nor vectors matters. Raises ValueError for shapes that do not fit, parameters out of range,
-    values that are not finite, or a class without pictures.
+    of pictures, classes nor vectors matters.
     """
-    own, labels = checked_maps(own, labels, len(class_names))
-    descriptors = torch.as_tensor(descriptors).detach().cpu().float()
-    if descriptors.ndim != 4 or descriptors[:, 0].shape != own[:, 0].shape:
-        raise ValueError(f"descriptors {tuple(descriptors.shape)} must be (picture, channel, height, width) on the "
-                         f"same cells as own {tuple(own.shape)}")
-    if own.shape[2] != own.shape[3] or own.shape[2] < 3:
-        raise ValueError(f"own {tuple(own.shape)} must have a square grid of at least 3 x 3 cells, for a smaller one "
-                         "is all border; use larger pictures or finer stages")
-    if not (own.isfinite().all() and descriptors.isfinite().all()):
-        raise ValueError("own or descriptors hold values that are not finite; see where the network went astray")
-    if not (border > 0 and 0 < overlap < 1 and 0 < match <= 1):
-        raise ValueError(f"border={border}, overlap={overlap}, match={match}: border must be above 0, overlap between "
-                         "0 and 1, match above 0 and at most 1, for example 0.6, 0.5 and 0.2")
-    if set(labels.tolist()) != set(range(len(class_names))):
-        raise ValueError(f"labels hold {labels.unique().tolist()}; give pictures of each of {len(class_names)} classes")
-    if objects is not None:
-        objects = torch.as_tensor(objects)
-        if objects.dtype != torch.bool or objects.shape != own[:, 0].shape:
-            raise ValueError(f"objects {objects.dtype} {tuple(objects.shape)} must be bool (picture, height, width) on "
-                             f"the cells of own {tuple(own.shape)}")
-        border = 0.5
+    activations, labels, objects = map(torch.as_tensor, (activations, labels, objects))
+    descriptors = torch.as_tensor(descriptors).float()
     deviation = descriptors.std(dim=(0, 2, 3), correction=0).double().numpy()
     # a channel that never changes tells nothing
     scale = np.where(deviation > 1e-6 * deviation.max(), 1 / np.maximum(deviation, 1e-30), 0)
-    groups = [group for label in range(len(class_names)) for group in _groups_of_class(
-        label, own[labels == label], descriptors[labels == label], scale,
-        None if objects is None else objects[labels == label], border, percentile, overlap)]
+    groups = []
+    for label in range(len(class_names)):
+        of_class = (values[labels == label] for values in (activations, descriptors, objects))
+        groups += _groups_of_class(label, *of_class, scale)
     # by what they are, not by where they stand, so that no tie below depends on the order of classes and vectors
     groups.sort(key=lambda group: (-group.share, group.strength))
-    concept = _match(groups, match)
+    concept = _match(groups)
     shares = np.bincount(concept, [group.share for group in groups]).round(12)  # 0 for numbers that were merged away
     order = [k for k in np.argsort(-shares, kind="stable") if k in concept]
-    members = np.zeros((len(class_names), own.shape[1]), np.int64)
+    members = np.zeros((len(class_names), activations.shape[1]), np.int64)
     for k, group in zip(concept, groups):
         members[group.label, group.vectors] = 1 + order.index(k)
     return Concepts(members, default_names(len(order)), tuple(class_names))
@@ -94,25 +78,26 @@ class _Group(NamedTuple):
     strength: float  # mean cosine
 
 
-def _groups_of_class(label, maps, features, scale, objects, border, percentile, overlap):
-    """Steps 1 to 3, and the descriptors of step 4; maps and features are those of one class's pictures."""
+def _groups_of_class(label, maps, features, objects, scale):
+    """Steps 1 to 3, and the descriptors of step 4; maps, features and objects are those of one class's pictures."""
     cells, share = _won(maps)
     strength = maps.double().mean(dim=(0, 2, 3)).numpy()
-    scene = _border_ratio(cells) if objects is None else _scene_share(cells, objects)
-    vectors = np.flatnonzero(scene <= max(border, scene.min()))
+    scene = _scene_share(cells, objects)
+    vectors = np.flatnonzero(scene <= max(SCENE, scene.min()))
     vectors = vectors[np.argsort(strength[vectors], kind="stable")]  # as in find_concepts: by what they are
     cells = cells[:, vectors].flatten(2)
     # sums over cells, (basis, channel): in float32 within a picture, which spares a copy of all features in float64
     sums = torch.bmm(cells, features.flatten(2).transpose(1, 2)).double().sum(dim=0).numpy()
     counts = cells.double().sum(dim=(0, 2)).numpy()
     groups = []
-    for number in _group(_distance(maps[:, vectors], percentile), 1 - overlap):
+    for number in _group(_distance(maps[:, vectors])):
         difference = sums[number].sum(axis=0) / counts[number].sum() - sums.sum(axis=0) / counts.sum()
         # where the class has no other group, all that is left is rounding, which must not become a direction
         descriptor = difference * scale * (len(number) < len(vectors))
-        own = vectors[number]
-        groups.append(_Group(label, own, descriptor / max(np.linalg.norm(descriptor), 1e-12),
-                             share[own].sum().round(12), strength[own].mean().round(12)))
+        descriptor /= max(np.linalg.norm(descriptor), 1e-12)
+        chosen = vectors[number]
+        won, mean = share[chosen].sum().round(12), strength[chosen].mean().round(12)
+        groups.append(_Group(label, chosen, descriptor, won, mean))
     return groups
 
 
@@ -132,22 +117,15 @@ def _won(maps):
     return won, share
 
 
-def _border_ratio(cells):
-    """Share of each vector's cells on the outermost ring over the ring's share of the grid, `(basis,)`."""
-    inside = cells[..., 1:-1, 1:-1]
-    share = 1 - (inside.double().sum(dim=(0, 2, 3)) / cells.double().sum(dim=(0, 2, 3)))
-    return (share / (1 - inside[0, 0].numel() / cells[0, 0].numel())).numpy().round(9)
-
-
 def _scene_share(cells, objects):
     """Share of each vector's cells that show no object, `(basis,)`."""
     cells = cells.double()
     return ((cells * ~objects[:, None]).sum(dim=(0, 2, 3)) / cells.sum(dim=(0, 2, 3))).numpy().round(9)
 
 
-def _distance(maps, percentile):
+def _distance(maps):
     """1 - overlap of the masks of every two vectors, `(basis, basis)`."""
-    masks = semantic_masks(maps, maps.shape[-1], percentile).flatten(2).float()
+    masks = semantic_masks(maps, maps.shape[-1], PERCENTILE).flatten(2).float()
     sizes = masks.sum(dim=2)  # (picture, basis)
     # of the smaller mask: a small part inside a large one is in the same place
     smaller = torch.minimum(sizes[:, :, None], sizes[:, None]).double()
@@ -158,9 +136,9 @@ def _distance(maps, percentile):
     return distance
 
 
-def _group(distance, furthest):
+def _group(distance):
     """Numbers of the vectors in each group: the cut of the tree with the best silhouette, see `find_concepts`."""
-    apart = np.arange(len(distance))
+    furthest, apart = 1 - OVERLAP, np.arange(len(distance))
     if len(distance) < 2:
         return [apart]
     tree = linkage(squareform(distance, checks=False), "average")
@@ -177,7 +155,7 @@ def _group(distance, furthest):
     return [np.flatnonzero(groups == number) for number in np.unique(groups)]
 
 
-def _match(groups, least):
+def _match(groups):
     """The concept of each group: any whole number, the same for groups that were joined."""
     descriptors = np.stack([group.descriptor for group in groups])
     labels = np.array([group.label for group in groups])
@@ -189,7 +167,7 @@ def _match(groups, least):
     # minus infinity within a class: means keep it, and so concepts that share a class never meet
     cosine = np.where(labels[:, None] == labels, -np.inf, cosine.round(9))
     concept, sizes = np.arange(len(groups)), np.ones(len(groups))
-    while cosine.max() >= least:
+    while cosine.max() >= MATCH:
         i, j = np.unravel_index(cosine.argmax(), cosine.shape)
         cosine[i] = cosine[:, i] = (sizes[i] * cosine[i] + sizes[j] * cosine[j]) / (sizes[i] + sizes[j])
         cosine[j] = cosine[:, j] = -np.inf

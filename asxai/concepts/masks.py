@@ -1,9 +1,10 @@
-"""Irregular semantic masks: where on a picture a basis vector fires.
+"""Irregular semantic masks: where on a picture a basis vector fires, and pictures with a mask hidden.
 
 Activation maps are `(..., height, width)` on the network's grid; masks are boolean at picture resolution.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -12,16 +13,19 @@ import torch.nn.functional as F
 
 from .cells import own_class_maps
 
+if TYPE_CHECKING:
+    from ..study import Study
+    from .concepts import Concepts
 
-def upsample(maps, size):
+
+def upsample(maps: torch.Tensor, size: int) -> torch.Tensor:
     """Activation maps at picture resolution, `(..., height, width)` to `(..., size, size)`, bilinear."""
-    maps = torch.as_tensor(maps)
     flat = maps.reshape(-1, 1, *maps.shape[-2:])
     fine = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
     return fine.view(*maps.shape[:-2], size, size)
 
 
-def semantic_masks(maps, size, percentile=95.0):
+def semantic_masks(maps: torch.Tensor, size: int, percentile: float = 95.0) -> torch.Tensor:
     """True where an upsampled map reaches its own percentile: `(..., height, width)` to bool `(..., size, size)`.
 
     The threshold belongs to each map of each picture, so that every mask covers about `100 - percentile` per cent of
@@ -37,22 +41,19 @@ def semantic_masks(maps, size, percentile=95.0):
     return (fine >= threshold) & (fine > fine.amin(dim=(-2, -1), keepdim=True))
 
 
-def peak_box(mask, activation):
+def peak_box(mask: np.ndarray, activation: np.ndarray) -> tuple[int, int, int, int]:
     """Box `(top, left, bottom, right)` around the part of a mask that holds the highest activation.
 
     mask, activation: `(size, size)`. A mask may have several islands; the box shows the one that the patch came from.
-    Bottom and right are exclusive. Raises ValueError for an empty mask.
+    Bottom and right are exclusive.
     """
-    mask, activation = np.asarray(mask, dtype=bool), np.asarray(activation)
-    if not mask.any():
-        raise ValueError("the mask is empty: its activation map has no contrast")
     islands, _ = scipy.ndimage.label(mask)
     peak = np.unravel_index(np.where(mask, activation, -np.inf).argmax(), mask.shape)
     rows, columns = scipy.ndimage.find_objects(islands)[islands[peak] - 1]
     return rows.start, columns.start, rows.stop, columns.stop
 
 
-def conceal(pictures, masks, keep, fill="black"):
+def conceal(pictures: torch.Tensor, masks: torch.Tensor, keep: bool, fill: str = "black") -> torch.Tensor:
     """Pictures of which only the mask is left (keep=True), or all but the mask (False); uint8, of the same shape.
 
     pictures: uint8 `(picture, 3, height, width)`, as `asxai.data.pictures.to_batch` gives them
@@ -61,27 +62,12 @@ def conceal(pictures, masks, keep, fill="black"):
         picture's mean colour) or "blurred" (the picture itself under a Gaussian blur, standard deviation a tenth of its
         short side: colours without shapes)
 
-    Raises ValueError for another fill, type or shape.
+    Raises ValueError for another fill.
     """
-    pictures, masks = torch.as_tensor(pictures), torch.as_tensor(masks)
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != torch.uint8:
-        raise ValueError(f"pictures {pictures.dtype} {tuple(pictures.shape)} must be uint8 (picture, 3, height, "
-                         "width), as to_batch gives them")
-    if masks.dtype != torch.bool or masks.shape != pictures[:, 0].shape:
-        raise ValueError(f"masks {masks.dtype} {tuple(masks.shape)} must be bool {tuple(pictures[:, 0].shape)}, one "
-                         "for each picture at its size")
     if fill not in FILLS:
         raise ValueError(f"fill={fill!r} is unknown; use one of {', '.join(FILLS)}")
-    shown = (masks if keep else ~masks)[:, None]
-    return torch.where(shown, pictures, FILLS[fill](pictures))
-
-
-def _black(pictures):
-    return torch.zeros_like(pictures)
-
-
-def _mean(pictures):
-    return pictures.mean(dim=(2, 3), keepdim=True, dtype=torch.float64).round().to(torch.uint8)
+    visible = (masks if keep else ~masks)[:, None]
+    return torch.where(visible, pictures, FILLS[fill](pictures))
 
 
 def _blurred(pictures):
@@ -97,7 +83,11 @@ def _blurred(pictures):
     return torch.cat(result)
 
 
-FILLS = {"black": _black, "mean": _mean, "blurred": _blurred}
+FILLS = {
+    "black": torch.zeros_like,
+    "mean": lambda pictures: pictures.mean(dim=(2, 3), keepdim=True, dtype=torch.float64).round().to(torch.uint8),
+    "blurred": _blurred,
+}
 
 
 class Region(NamedTuple):
@@ -107,7 +97,7 @@ class Region(NamedTuple):
     masks: torch.Tensor  # bool (picture, concept, size, size); all False where a concept is not seen
 
 
-def concept_regions(study, concepts, percentile=95.0):
+def concept_regions(study: "Study", concepts: "Concepts", percentile: float = 95.0) -> Callable[..., Region]:
     """The irregular masks of a study's concepts: a function of (label, split of that class) to a `Region`."""
 
     def regions(label, split):

@@ -15,10 +15,7 @@ def test_masks_keep_the_share_of_the_percentile_and_the_highest_pixels():
         threshold = np.sort(fine[i, j].ravel())[round(56 * 56 * 0.9) - 1]
         assert torch.equal(found[i, j], fine[i, j] >= threshold)
         assert abs(found[i, j].float().mean() - 0.1) < 0.005
-
-
-def test_a_flat_map_has_an_empty_mask():
-    assert not masks.semantic_masks(torch.ones(1, 7, 7), 28).any()
+    assert not masks.semantic_masks(torch.ones(1, 7, 7), 28).any()  # a flat map
 
 
 @pytest.mark.parametrize("percentile", [0, 100, -5, 950])
@@ -32,26 +29,24 @@ def test_peak_box_encloses_the_island_of_the_peak_only():
     activation[1:3, 1:3], activation[6:9, 4:8] = 0.5, 0.7
     activation[7, 5] = 0.9
     assert masks.peak_box(activation > 0, activation) == (6, 4, 9, 8)
-    with pytest.raises(ValueError, match="no contrast"):
-        masks.peak_box(activation > 2, activation)
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_conceal_against_loops(keep):
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (3, 3, 30, 20), dtype=np.uint8)
-    found = rng.random((3, 30, 20)) < 0.3
-    sigma, reach = 2.0, 4
-    weights = np.exp(-np.arange(-reach, reach + 1) ** 2 / (2 * sigma**2))
+    pictures = rng.integers(0, 256, (2, 3, 20, 12), dtype=np.uint8)
+    found = rng.random((2, 20, 12)) < 0.3
+    sigma, reach = 1.2, 2
+    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     kernel = np.outer(weights, weights) / weights.sum() ** 2
     for fill in masks.FILLS:
         concealed = masks.conceal(torch.from_numpy(pictures), torch.from_numpy(found), keep, fill)
         assert concealed.dtype == torch.uint8 and concealed.shape == pictures.shape
-        for i, channel in np.ndindex(3, 3):
+        for i, channel in np.ndindex(2, 3):
             picture = pictures[i, channel].astype(float)
             if fill == "blurred":
                 padded = np.pad(picture, reach, mode="reflect")
-                rest = np.array([[(padded[r:r + 9, c:c + 9] * kernel).sum() for c in range(20)] for r in range(30)])
+                rest = np.array([[(padded[r : r + 5, c : c + 5] * kernel).sum() for c in range(12)] for r in range(20)])
             else:
                 rest = np.full_like(picture, {"black": 0, "mean": picture.mean()}[fill])
             result, shown = concealed[i, channel].numpy(), found[i] == keep
@@ -59,10 +54,6 @@ def test_conceal_against_loops(keep):
             assert np.abs(result[~shown] - rest[~shown]).max() < 0.501
 
 
-def test_conceal_checks_its_arguments():
-    pictures, found = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.ones(2, 8, 8, dtype=torch.bool)
-    for change, message in (({"fill": "white"}, "fill='white'"), ({"pictures": pictures.float()}, "must be uint8"),
-                            ({"pictures": pictures.permute(0, 2, 3, 1)}, "to_batch"), ({"masks": found[:1]}, "masks"),
-                            ({"masks": found.float()}, "must be bool")):
-        with pytest.raises(ValueError, match=message):
-            masks.conceal(**{"pictures": pictures, "masks": found, "keep": True} | change)
+def test_an_unknown_fill_is_named():
+    with pytest.raises(ValueError, match="fill='white' is unknown; use one of black, mean, blurred"):
+        masks.conceal(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.ones(2, 8, 8, dtype=torch.bool), True, "white")

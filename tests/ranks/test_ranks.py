@@ -6,21 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from asxai import statistics
 from asxai.concepts.masks import semantic_masks, upsample
 from asxai.ranks import ranks
+from asxai.statistics import spearman
 
 NAN = np.nan
 
 
-def of_rank(rng, rank, height, width, dtype=np.float64):
-    return (rng.normal(size=(height, rank)) @ rng.normal(size=(rank, width))).astype(dtype)
+def of_rank(rng, rank, height, width):
+    return rng.normal(size=(height, rank)) @ rng.normal(size=(rank, width))
 
 
 def with_values(rng, values, height, width):
     """A matrix with these singular values."""
-    left, right = (np.linalg.qr(rng.normal(size=(n, n)))[0][:, :len(values)] for n in (height, width))
+    left, right = (np.linalg.qr(rng.normal(size=(n, n)))[0][:, : len(values)] for n in (height, width))
     return left * values @ right.T
+
+
+def matrix_ranks(maps, tolerance=None):
+    """`Ranks` of maps, by the tolerance of their type where none is given."""
+    maps = torch.as_tensor(maps)
+    return ranks.ranks_of(ranks.singular_values(maps), ranks.usual_tolerance(maps) if tolerance is None else tolerance)
 
 
 # --- Ranks -----------------------------------------------------------------------------------------------------------
@@ -30,47 +36,45 @@ def with_values(rng, values, height, width):
 @pytest.mark.parametrize("height, width", [(7, 7), (14, 14), (5, 9), (9, 5), (1, 6)])
 def test_numerical_rank_is_that_of_numpy(dtype, height, width):
     rng, least = np.random.default_rng(0), min(height, width)
-    eps = np.finfo(dtype).eps
     maps = [rng.normal(size=(height, width)), np.zeros((height, width)), np.full((height, width), 3.7)]
     maps += [of_rank(rng, rank, height, width) for rank in range(least + 1)]
     maps += [np.maximum(rng.normal(size=(height, width)) - 1.5, 0) for _ in range(20)]  # sparse, as after ReLU
     # near-singular: the last value 100 times above and below what counts
-    maps += [with_values(rng, [*np.ones(least - 1), close * max(height, width) * eps], height, width)
-             for close in (100, 0.01)]
+    edge = max(height, width) * np.finfo(dtype).eps
+    maps += [with_values(rng, [*np.ones(least - 1), close * edge], height, width) for close in (100, 0.01)]
     maps += [maps[0] * 1e-30, maps[0] * 1e30]  # what counts is relative
     maps = np.stack(maps).astype(dtype)
-    found = ranks.matrix_ranks(torch.from_numpy(maps))
+    found = matrix_ranks(maps)
     expected = np.array([np.linalg.matrix_rank(one) for one in maps])
     assert found.numerical.dtype == np.int64 and np.array_equal(found.numerical, expected)
     np.testing.assert_allclose(found.relative, expected / least, rtol=1e-15)
     assert set(expected) == set(range(least + 1))
 
 
-def test_the_longer_side_decides_which_values_count():
-    map_ = with_values(np.random.default_rng(0), [1, 15 * np.finfo(np.float64).eps], 2, 60)
-    for one in (map_, map_.T):
-        assert ranks.matrix_ranks(one).numerical == 1 == np.linalg.matrix_rank(one)
-
-
-def test_the_type_decides_which_values_count():
-    map_ = with_values(np.random.default_rng(0), [1, 1, 1e-9], 6, 6)
-    assert [int(ranks.matrix_ranks(torch.tensor(map_, dtype=kind)).numerical)
-            for kind in (torch.float64, torch.float32)] == [3, 2]
+def test_the_longer_side_and_the_type_decide_which_values_count():
+    long = with_values(np.random.default_rng(0), [1, 15 * np.finfo(np.float64).eps], 2, 60)
+    for one in (long, long.T):
+        assert matrix_ranks(one).numerical == 1 == np.linalg.matrix_rank(one)
+    square = torch.tensor(with_values(np.random.default_rng(0), [1, 1, 1e-9], 6, 6))
+    assert matrix_ranks(square).numerical == 3 and matrix_ranks(square.float()).numerical == 2
     for kind in (torch.bfloat16, torch.float16):  # both types round the map: the noise must not count
         rank_one = torch.tensor(of_rank(np.random.default_rng(1), 1, 14, 14)).to(kind)
-        assert ranks.matrix_ranks(rank_one).numerical == 1
-        assert ranks.matrix_ranks(rank_one.double()).numerical > 10
-    whole = np.random.default_rng(2).integers(0, 9, (4, 5, 5))
-    assert np.array_equal(ranks.matrix_ranks(whole).numerical, np.linalg.matrix_rank(whole))
+        assert matrix_ranks(rank_one).numerical == 1 and matrix_ranks(rank_one.double()).numerical > 10
 
 
 @pytest.mark.parametrize("tolerance, expected", [(None, 6), (0, 6), (3e-4, 4), (0.05, 2), (0.5, 1)])
 def test_tolerance_is_a_share_of_the_largest_value(tolerance, expected):
     rng = np.random.default_rng(0)
     maps = np.stack([with_values(rng, scale * 10.0 ** -np.arange(6), 6, 8) for scale in (1, 1e-3, 1e3)])
-    found = ranks.matrix_ranks(maps, tolerance).numerical
+    found = matrix_ranks(maps, tolerance).numerical
     assert found.tolist() == [expected] * 3
     assert np.array_equal(found, np.linalg.matrix_rank(maps, rtol=tolerance))
+
+
+@pytest.mark.parametrize("tolerance", [1, -0.1, NAN])
+def test_a_tolerance_must_be_a_share(tolerance):
+    with pytest.raises(ValueError, match=f"tolerance={tolerance} must be at least 0 and below 1"):
+        matrix_ranks(torch.ones(2, 2), tolerance)
 
 
 def test_effective_rank():
@@ -78,55 +82,36 @@ def test_effective_rank():
     for values in ([1, 1, 1, 1], [5, 5], [3, 2, 1], [1, 1e-9]):
         share = np.array(values) / sum(values)
         expected = np.exp(-sum(p * np.log(p) for p in share))
-        found = ranks.matrix_ranks(with_values(rng, 7 * np.array(values), 6, 8)).effective
+        found = matrix_ranks(with_values(rng, 7 * np.array(values), 6, 8)).effective
         np.testing.assert_allclose(found, expected, rtol=1e-9)
-    assert ranks.matrix_ranks(np.zeros((2, 6, 8))).effective.tolist() == [0, 0]
+    assert matrix_ranks(np.zeros((2, 6, 8))).effective.tolist() == [0, 0]
 
 
 def test_maps_of_any_shape_order_in_memory_and_number_at_once(monkeypatch):
     maps = torch.randn(3, 4, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     maps[1, 2], maps[0, 1, 2:] = 0, 0
-    expected = ranks.matrix_ranks(maps)
+    expected = matrix_ranks(maps)
     assert all(part.shape == (3, 4) for part in expected)
-    assert ranks.matrix_ranks(maps[0, 1]).numerical == 2 and ranks.matrix_ranks(maps[1, 2]) == (0, 0, 0)
-    assert ranks.matrix_ranks(maps[:0]).effective.shape == (0, 4)
+    assert matrix_ranks(maps[0, 1]).numerical == 2 and matrix_ranks(maps[1, 2]) == (0, 0, 0)
     strange = maps.permute(1, 3, 0, 2).contiguous().permute(2, 0, 3, 1)[:, ::2].requires_grad_()
     assert not strange.is_contiguous()
     monkeypatch.setattr(ranks, "NUMBERS_AT_ONCE", 70)  # two maps
-    for part, again, some in zip(expected, ranks.matrix_ranks(maps), ranks.matrix_ranks(strange)):
+    for part, again, some in zip(expected, matrix_ranks(maps), matrix_ranks(strange)):
         assert np.array_equal(again, part) and np.array_equal(some, part[:, ::2])
 
 
-@pytest.mark.parametrize("maps, tolerance, message", [
-    (np.array([[1, NAN]]), None, "maps hold nan; leave out"), (np.array([[1, np.inf]]), None, "maps hold inf"),
-    (np.ones(3), None, r"maps torch.float64 \(3,\)"), (np.ones((2, 0, 3)), None, "at least one cell"),
-    (np.ones((2, 2)) * 1j, None, "real numbers"), (np.ones((2, 2)), 1, "tolerance=1 must"),
-    (np.ones((2, 2)), -0.1, "tolerance=-0.1"), (np.ones((2, 2)), NAN, "tolerance=nan"),
-])  # fmt: skip
-def test_matrix_ranks_checks_its_arguments(maps, tolerance, message):
-    with pytest.raises(ValueError, match=message):
-        ranks.matrix_ranks(maps, tolerance)
-
-
 def test_redundant_filters_have_rank_0_in_every_picture():
-    assert ranks.redundant([[0, 0, 3], [0, 1, 2]]).tolist() == [True, False, False]
+    assert ranks.redundant(np.array([[0, 0, 3], [0, 1, 2]])).tolist() == [True, False, False]
     maps = torch.zeros(2, 3, 4, 4)
     maps[1, 0, 2, 2] = 1
-    assert ranks.redundant(ranks.matrix_ranks(maps).numerical).tolist() == [False, True, True]
-    for bad in ([0, 1], np.zeros((0, 3)), [[0, -1]]):
-        with pytest.raises(ValueError, match="numerical"):
-            ranks.redundant(bad)
+    assert ranks.redundant(matrix_ranks(maps).numerical).tolist() == [False, True, True]
 
 
 # --- Which concept a filter extracts ---------------------------------------------------------------------------------
 
 
-def cells(mask):
-    return {tuple(cell) for cell in np.argwhere(mask)}
-
-
 def slow_overlaps(maps, masks, percentile):
-    maps = np.asarray(maps)
+    cells = lambda mask: {tuple(cell) for cell in np.argwhere(mask)}
     size = masks.shape[-1]
     result = np.zeros((len(maps), maps.shape[1], masks.shape[1]))
     for picture, filter_, concept in np.ndindex(result.shape):
@@ -135,8 +120,8 @@ def slow_overlaps(maps, masks, percentile):
             fine = upsample(torch.from_numpy(fine), size).numpy()
         fine = np.where(fine < fine.min() + 1e-12, fine.min(), fine)  # interpolated, a plateau is almost one
         lowest = np.sort(fine.ravel())[round(size * size * percentile / 100) - 1]
-        own, shown = cells((fine >= lowest) & (fine > fine.min())), cells(masks[picture, concept])
-        result[picture, filter_, concept] = len(own & shown) / len(own | shown) if own | shown else 0
+        fires, there = cells((fine >= lowest) & (fine > fine.min())), cells(masks[picture, concept])
+        result[picture, filter_, concept] = len(fires & there) / len(fires | there) if fires | there else 0
     return result
 
 
@@ -152,12 +137,13 @@ def test_overlaps_against_sets_of_cells(size, percentile, monkeypatch):
     masks[3, 1] = False
     masks[4, 2] = semantic_masks(torch.from_numpy(maps[4, 5]), size, percentile).numpy()
     expected = slow_overlaps(maps, masks, percentile)
-    found = ranks.overlaps(torch.from_numpy(maps), torch.from_numpy(masks), percentile)
+    maps, masks = torch.from_numpy(maps), torch.from_numpy(masks)
+    found = ranks.overlaps(maps, masks, percentile)
     assert found.dtype == np.float64 and found.shape == (5, 6, 3)
     np.testing.assert_allclose(found, expected, rtol=1e-14)
     assert not found[0, 0].any() and not found[1, 2].any() and not found[3, :, 1].any() and found[4, 5, 2] == 1
     assert (found > 0).mean() > 0.5
-    strange = torch.from_numpy(maps).permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0).requires_grad_()
+    strange = maps.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0).requires_grad_()
     monkeypatch.setattr(ranks, "NUMBERS_AT_ONCE", 2 * 6 * size**2)  # two pictures
     assert np.array_equal(ranks.overlaps(strange, masks, percentile), found)
     assert np.array_equal(ranks.overlaps(maps[:1], masks[:1], percentile), found[:1])
@@ -166,26 +152,15 @@ def test_overlaps_against_sets_of_cells(size, percentile, monkeypatch):
 def test_overlaps_of_other_types():
     maps = np.random.default_rng(0).permuted(np.tile(np.arange(64), (2, 3, 1)), axis=2).reshape(2, 3, 8, 8)
     masks = np.random.default_rng(1).random((2, 2, 8, 8)) < 0.3
-    expected = slow_overlaps(maps, masks, 90)
-    for kind in (torch.int64, torch.bfloat16, torch.float16, torch.float32):  # all hold 0 to 63 exactly
-        np.testing.assert_allclose(ranks.overlaps(torch.from_numpy(maps).to(kind), masks, 90), expected, rtol=1e-14)
-    np.testing.assert_allclose(ranks.overlaps(1 + 1e-12 * maps, masks, 90), expected, rtol=1e-14)  # float64 stays
+    expected, maps, masks = slow_overlaps(maps, masks, 90), torch.from_numpy(maps), torch.from_numpy(masks)
+    for kind in (torch.bfloat16, torch.float16, torch.float32):  # all hold 0 to 63 exactly
+        np.testing.assert_allclose(ranks.overlaps(maps.to(kind), masks, 90), expected, rtol=1e-14)
+    np.testing.assert_allclose(ranks.overlaps(1 + 1e-12 * maps.double(), masks, 90), expected, rtol=1e-14)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"concept_masks": torch.ones(2, 2, 8, 8)}, "concept_masks torch.float32"),
-    ({"concept_masks": torch.ones(2, 2, 8, 6, dtype=torch.bool)}, "semantic_masks gives"),
-    ({"concept_masks": torch.ones(1, 2, 8, 8, dtype=torch.bool)}, "same pictures"),
-    ({"concept_masks": torch.ones(2, 0, 8, 8, dtype=torch.bool)}, "at least one each"),
-    ({"filter_maps": torch.ones(2, 8, 8)}, r"filter_maps \(2, 8, 8\)"),
-    ({"filter_maps": torch.full((2, 3, 4, 4), NAN)}, "filter_maps hold nan"),
-    ({"percentile": 100}, "percentile=100"),
-])  # fmt: skip
-def test_overlaps_checks_its_arguments(change, message):
-    good = {"filter_maps": torch.rand(2, 3, 8, 8), "concept_masks": torch.ones(2, 2, 8, 8, dtype=torch.bool)}
-    ranks.overlaps(**good)
-    with pytest.raises(ValueError, match=message):
-        ranks.overlaps(**good | change)
+def test_the_percentile_is_checked():
+    with pytest.raises(ValueError, match="percentile=100"):
+        ranks.overlaps(torch.rand(2, 3, 8, 8), torch.ones(2, 2, 8, 8, dtype=torch.bool), 100)
 
 
 def slow_vote(iou, least):
@@ -226,6 +201,7 @@ def test_votes_by_hand():
     assert concepts.tolist() == [0, -1, -1, 1, 0, 1]
     np.testing.assert_allclose(share, [2 / 3, 1, 2 / 3, 1 / 3, 2 / 3, 2 / 3])
     assert ranks.vote(iou, 0.01).concepts[1] == 0
+    assert ranks.vote_weights(iou).tolist() == [[1, 0], [0, 0], [0, 0], [0, 1], [1, 0], [0, 1]]
 
 
 def test_maps_that_know_nothing_of_concepts_extract_none():
@@ -234,17 +210,6 @@ def test_maps_that_know_nothing_of_concepts_extract_none():
     iou = ranks.overlaps(maps, semantic_masks(others, 14))
     assert (ranks.vote(iou).concepts == -1).all()
     assert (ranks.vote(iou, 0.04).concepts >= 0).any()  # the threshold of Network Dissection would not do
-
-
-@pytest.mark.parametrize("iou, least, message", [
-    (np.ones((2, 3)), 0.1, r"iou float64 \(2, 3\)"), (np.ones((0, 3, 2)), 0.1, "at least one each"),
-    (np.full((2, 3, 2), 1.5), 0.1, "iou holds 1.5; use finite numbers from 0 to 1"),
-    (np.full((2, 3, 2), NAN), 0.1, "iou holds nan"), (np.ones((2, 3, 2), bool), 0.1, "iou bool"),
-    (np.ones((2, 3, 2)), 0, "least=0"), (np.ones((2, 3, 2)), 1.1, "least=1.1"),
-])  # fmt: skip
-def test_vote_checks_its_arguments(iou, least, message):
-    with pytest.raises(ValueError, match=message):
-        ranks.vote(iou, least)
 
 
 # --- Sensitivity -----------------------------------------------------------------------------------------------------
@@ -289,38 +254,14 @@ def test_weighted_sensitivity_against_loops():
 
 
 def test_sensitivity_of_one_picture_of_no_filters_and_of_no_ranks():
-    voted = lambda values, extracts: ranks.sensitivity(values, ranks.by_vote(extracts, 2))
-    one = voted([[3, 1, 5]], [0, 1, 0])
+    voted = lambda values, extracts: ranks.sensitivity(np.array([values]), ranks.by_vote(np.array(extracts), 2))
+    one = voted([3, 1, 5], [0, 1, 0])
     assert one.per_picture.tolist() == [[4, 1]] and one.share.tolist() == [0.8, 0.2]
     assert one.scaled.tolist() == [1.6, 0.4]
-    for values, extracts in (([[3, 1]], [-1, -1]), ([[0, 0]], [0, 1])):
+    for values, extracts in (([3, 1], [-1, -1]), ([0, 0], [0, 1])):
         assert np.isnan(voted(values, extracts).share).all()  # no total to have a share of
-    assert np.isnan(voted([[3, 1]], [-1, -1]).mean).all()
-    assert voted([[0, 0]], [0, 1]).mean.tolist() == [0, 0]
-
-
-@pytest.mark.parametrize("change, message", [
-    ({"ranks": [[1, NAN]]}, "ranks holds nan"), ({"ranks": [[1, -2]]}, "ranks holds -2; use finite numbers from 0 up"),
-    ({"ranks": [1, 2]}, r"ranks int64 \(2,\)"), ({"weights": [[1, 0]]}, r"weights \(1, 2\) must have a row for each"),
-    ({"weights": [1, 0]}, r"weights int64 \(2,\)"), ({"weights": [[1, -1], [0, 1]]}, "weights holds -1"),
-])  # fmt: skip
-def test_sensitivity_checks_its_arguments(change, message):
-    good = {"ranks": [[1, 2]], "weights": [[1, 0], [0, 1]]}
-    ranks.sensitivity(**good)
-    with pytest.raises(ValueError, match=message):
-        ranks.sensitivity(**good | change)
-
-
-@pytest.mark.parametrize("change, message", [
-    ({"filter_concepts": [0.0, 1.0]}, "filter_concepts float64"), ({"filter_concepts": [0, 2]}, "run from 0 to 2"),
-    ({"filter_concepts": [[0, 1]]}, r"filter_concepts int64 \(1, 2\)"), ({"filter_concepts": []}, "at least one"),
-    ({"filter_concepts": [-2, 1]}, "run from -2"), ({"concepts": 0}, "concepts=0"), ({"concepts": 2.5}, "concepts=2.5"),
-])  # fmt: skip
-def test_by_vote_checks_its_arguments(change, message):
-    good = {"filter_concepts": [-1, 1], "concepts": 2}
-    assert ranks.by_vote(**good).tolist() == [[0, 0], [0, 1]]
-    with pytest.raises(ValueError, match=message):
-        ranks.by_vote(**good | change)
+    assert np.isnan(voted([3, 1], [-1, -1]).mean).all()
+    assert voted([0, 0], [0, 1]).mean.tolist() == [0, 0]
 
 
 def test_bootstrap_of_shares_against_a_loop(found):
@@ -330,87 +271,30 @@ def test_bootstrap_of_shares_against_a_loop(found):
     for draw in weights:
         copies = np.repeat(np.nan_to_num(per_picture), draw, axis=0)  # pictures drawn twice are there twice
         shares.append(copies.mean(axis=0) / copies.mean(axis=0).sum())
-    expected = np.quantile(shares, [0.05, 0.95], axis=0).T
-    interval = ranks.bootstrap_shares(per_picture, 250, seed=3, level=0.9)
-    np.testing.assert_allclose(interval, expected, rtol=1e-12)
+    interval = ranks.bootstrap_shares(per_picture, 250, seed=3)
+    np.testing.assert_allclose(interval, np.quantile(shares, [0.025, 0.975], axis=0).T, rtol=1e-12)
     assert interval.shape == (5, 2) and interval[2].tolist() == [0, 0]
     inside = (interval[:, 0] < found[2].share) & (found[2].share < interval[:, 1])
     assert inside.tolist() == [True, True, False, True, True]
-    assert np.array_equal(ranks.bootstrap_shares(per_picture, 250, 3, 0.9), interval)
-    assert not np.array_equal(ranks.bootstrap_shares(per_picture, 250, 4, 0.9), interval)
-
-
-def test_bootstrap_of_one_picture_or_equal_ones_is_a_point():
-    for pictures in (1, 4):
-        interval = ranks.bootstrap_shares(np.tile([3.0, 1.0], (pictures, 1)), 20)
-        assert interval.tolist() == [[0.75, 0.75], [0.25, 0.25]]
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (([1.0, 2.0],), r"per_picture float64 \(2,\)"), (([[1.0, NAN], [1.0, 2.0]],), "per_picture holds nan"),
-    (([[1.0, -1.0]],), "per_picture holds -1"), (([[1.0]], 0), "draws=0"), (([[1.0]], 9, 0, 1), "level=1"),
-])  # fmt: skip
-def test_bootstrap_checks_its_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ranks.bootstrap_shares(*arguments)
+    assert np.array_equal(ranks.bootstrap_shares(per_picture, 250, 3), interval)
+    assert not np.array_equal(ranks.bootstrap_shares(per_picture, 250, 4), interval)
+    for pictures in (1, 4):  # equal ones give a point
+        points = ranks.bootstrap_shares(np.tile([3.0, 1.0], (pictures, 1)), 20)
+        assert points.tolist() == [[0.75, 0.75], [0.25, 0.25]]
 
 
 # --- Agreement of orders ---------------------------------------------------------------------------------------------
 
 
-def slow_spearman(first, second):
-    pairs = [(a, b) for a, b in zip(first, second) if np.isfinite(a) and np.isfinite(b)]
-    if len(pairs) < 3:
-        return NAN
-    places = [[sum(y < x for y in side) + (sum(y == x for y in side) + 1) / 2 for x in side] for side in zip(*pairs)]
-    a, b = (np.array(side) - np.mean(side) for side in places)
-    return sum(a * b) / np.sqrt(sum(a * a) * sum(b * b)) if a.any() and b.any() else NAN
-
-
-def test_spearman_against_loops():
-    rng, finite = np.random.default_rng(0), 0
-    for length in np.repeat([3, 4, 5, 8, 30], 20):
-        first, second = rng.integers(0, 6, (2, length)) / 4
-        first[rng.random(length) < 0.1], second[rng.random(length) < 0.1] = NAN, np.inf
-        np.testing.assert_allclose(statistics.spearman(first, second), slow_spearman(first, second), rtol=1e-12, atol=1e-15)
-        finite += np.isfinite(statistics.spearman(first, second))
-    assert 60 < finite < 100  # both kinds are among them
-
-
-def test_spearman_by_hand():
-    assert statistics.spearman([1, 2, 5], [0.1, 20, 21]) == 1 and statistics.spearman([1, 2, 5], [3, 2, 1]) == -1
-    assert statistics.spearman([1, 2, 3, NAN], [1, 3, 2, 0]) == 0.5
-    for first, second in (([1, 2, NAN], [1, 2, 3]), ([4, 4, 4, NAN], [1, 2, 3, 4]), ([1, 2, 3], [7, 7, 7]), ([], [])):
-        assert np.isnan(statistics.spearman(first, second))
-    with pytest.raises(ValueError, match=r"first \(3,\) and second \(2,\)"):
-        statistics.spearman([1, 2, 3], [1, 2])
-
-
-@pytest.mark.parametrize("pictures", [40, 9])
+@pytest.mark.parametrize("pictures", [12, 9])
 def test_agreement_of_halves_against_a_loop(pictures):
     rng = np.random.default_rng(0)
-    per_picture = rng.random((pictures, 6)) + np.arange(6) / 8
-    per_picture[:, 4] = NAN
-    generator, expected = np.random.default_rng(5), []
-    for _ in range(30):
-        order = generator.permutation(pictures).tolist()
-        first, second = order[: pictures // 2], order[pictures // 2 :][: pictures // 2]
-        assert not set(first) & set(second) and len(first) == len(second)
-        expected.append(slow_spearman(per_picture[first].mean(axis=0), per_picture[second].mean(axis=0)))
-    mean, (low, high) = ranks.halves_agreement(per_picture, draws=30, seed=5)
-    np.testing.assert_allclose([mean, low, high], [np.mean(expected), *np.quantile(expected, [0.025, 0.975])])
-    assert low < mean < high
-    assert ranks.halves_agreement(per_picture, draws=30, seed=5) == (mean, (low, high))
-    assert ranks.halves_agreement(per_picture, draws=30, seed=6) != (mean, (low, high))
-
-
-def test_halves_can_weigh_filters_for_themselves():
-    rng = np.random.default_rng(0)
-    numerical = rng.integers(0, 15, (12, 40))
-    iou = rng.integers(0, 9, (12, 40, 4)) / 8
+    numerical, iou = rng.integers(0, 15, (pictures, 40)), rng.integers(0, 9, (pictures, 40, 4)) / 8
     generator, voted, weighed = np.random.default_rng(2), [], []
     for _ in range(20):
-        halves = np.split(generator.permutation(12), 2)
+        order = generator.permutation(pictures).tolist()
+        halves = order[: pictures // 2], order[pictures // 2 :][: pictures // 2]
+        assert not set(halves[0]) & set(halves[1]) and len(halves[0]) == len(halves[1])
         means = np.full((2, 2, 4), NAN)
         for h, half in enumerate(halves):
             votes, _ = slow_vote(iou[half], ranks.LEAST)
@@ -419,36 +303,22 @@ def test_halves_can_weigh_filters_for_themselves():
                 means[0, h, concept] = own.mean() if own.size else NAN
                 weights = [np.mean([iou[p, k, concept] for p in half]) ** 2 for k in range(40)]
                 means[1, h, concept] = np.average(numerical[half].mean(axis=0), weights=weights)
-        voted.append(slow_spearman(*means[0]))
-        weighed.append(slow_spearman(*means[1]))
+        voted.append(spearman(*means[0]))
+        weighed.append(spearman(*means[1]))
     for expected, weigh in ((voted, ranks.vote_weights), (weighed, ranks.by_overlap)):
         found = ranks.halves_agreement(numerical, iou, draws=20, seed=2, weigh=weigh)
         np.testing.assert_allclose([found[0], *found[1]], [np.mean(expected), *np.quantile(expected, [0.025, 0.975])])
-        own = ranks.sensitivity(numerical, weigh(iou)).per_picture
-        assert ranks.halves_agreement(own, draws=20, seed=2)[0] > found[0]  # weights in common make halves alike
-    assert ranks.halves_agreement(numerical, iou, 20, 2) == ranks.halves_agreement(numerical, iou, 20, 2,
-                                                                                 ranks.by_overlap)
+        assert found[1][0] < found[0] < found[1][1]
+    assert ranks.halves_agreement(numerical, iou, 20, 2) == found  # by overlap, the same again
+    assert ranks.halves_agreement(numerical, iou, 20, 3) != found
 
 
 def test_halves_agree_fully_where_the_order_is_clear_and_nan_where_there_is_none():
     clear = np.arange(5) + np.random.default_rng(0).random((10, 5)) / 2
-    assert ranks.halves_agreement(clear) == (1, (1, 1))
+    agreement = lambda values: ranks.halves_agreement(values, np.tile(np.eye(values.shape[1]), (len(values), 1, 1)))
+    assert agreement(clear) == (1, (1, 1))  # each filter is a concept
     for unclear in (np.ones((10, 5)), clear[:, :2]):
-        mean, interval = ranks.halves_agreement(unclear)
+        mean, interval = agreement(unclear)
         assert np.isnan([mean, *interval]).all()
     # one picture differs: of three, it is in either half or left out, and without it both sides are constant
-    some = np.array([[1.0, 2, 3], [1, 2, 3], [1, 1, 1]])
-    assert ranks.halves_agreement(some) == (1, (1, 1))
-
-
-@pytest.mark.parametrize("change, message", [
-    ({"per_picture": [[1.0, 2.0, 3.0]]}, "at least two pictures"), ({"draws": 0}, "draws=0"),
-    ({"per_picture": [[1.0, NAN], [1.0, 2.0]]}, "per_picture holds nan"),
-    ({"filter_iou": np.ones((4, 2, 3))}, r"filter_iou \(4, 2, 3\)"),
-    ({"filter_iou": np.full((4, 3, 2), 2.0)}, "filter_iou holds 2"),
-])  # fmt: skip
-def test_halves_agreement_checks_its_arguments(change, message):
-    good = {"per_picture": np.ones((4, 3))}
-    ranks.halves_agreement(**good)
-    with pytest.raises(ValueError, match=message):
-        ranks.halves_agreement(**good | change)
+    assert agreement(np.array([[1.0, 2, 3], [1, 2, 3], [1, 1, 1]])) == (1, (1, 1))

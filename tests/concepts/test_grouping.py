@@ -1,0 +1,211 @@
+"""Concepts that were planted in activation maps and features are found again, whatever the order of things."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import LAYOUT, planted_concepts
+
+from asxai.concepts import grouping
+from asxai.concepts.grouping import find_concepts
+from asxai.concepts.names import name_by_parts
+
+NAMES, SIDE = ("one", "two", "three"), 14
+
+
+def assert_as_planted(members):
+    """Each planted number goes with one number of `members`, and the scene, -1, with the background, 0."""
+    pairs = {(int(a), int(b)) for a, b in zip(LAYOUT.ravel(), members.ravel())}
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}), pairs
+    assert {b for a, b in pairs if a == -1} <= {0} and {a for a, b in pairs if b == 0} <= {-1}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted_concepts()
+
+
+@pytest.fixture(scope="module")
+def concepts(data):
+    return find_concepts(*data[:4], NAMES)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_planted_groups_matches_and_background_are_found(seed):
+    maps, labels, features, objects, parts = planted_concepts(seed=seed)
+    concepts = find_concepts(maps, labels, features, objects, NAMES)
+    assert_as_planted(concepts.members)
+    assert concepts.names[4] == "concept 5" and [len(concepts.of_class(c)) for c in range(3)] == [3, 4, 3]
+    names = name_by_parts(concepts.winners(maps, labels, SIDE), parts, "pqrst", 5)
+    assert sorted(names) == ["p", "q", "r", "s", "t"]
+    for k, name in enumerate(names, start=1):
+        assert set(LAYOUT[concepts.members == k]) == {"pqrst".index(name)}
+    shares = np.zeros(6)
+    for picture, label in zip(maps, labels):
+        for row, column in np.ndindex(SIDE, SIDE):
+            shares[concepts.members[label, picture[:, row, column].argmax()]] += 1
+    assert (np.diff(shares[1:]) < 0).all() and shares[1:].min() > 0, "numbered by the cells that they win"
+
+
+@pytest.mark.parametrize(
+    "layout, groups",
+    [
+        ([[0], [1]], 2),  # one vector per class
+        ([[-1, -1], [0, -1]], 2),  # a class of scenes keeps the one that is on an object most
+        ([[0, 0, 0, -1], [0, 1, 2, -1]], 4),  # a class of one group has nothing to be matched by
+        ([[0, 1, -1], [0, 1, -1]], 2),
+    ],
+)
+def test_small_layouts(layout, groups):
+    maps, labels, features, objects, _ = planted_concepts(np.array(layout), [[0, 1, 2]] * 2)
+    if layout[0] == [-1, -1]:
+        maps[labels == 0, 0, 6:9, 6:9] += 0.7
+        objects[labels == 0, 6:9, 6:9] = True
+    concepts = find_concepts(maps, labels, features, objects, NAMES[:2])
+    assert concepts.count == groups and all(len(concepts.of_class(c)) for c in range(2))
+    assert concepts.members[0, 0] > 0
+    if layout[0] == [-1, -1]:
+        assert concepts.members[0, 1] == 0
+
+
+def test_the_order_of_vectors_classes_and_pictures_changes_nothing(data, concepts):
+    maps, labels, features, objects, _ = data
+    rng = np.random.default_rng(5)
+    for _ in range(3):
+        classes, pictures = rng.permutation(3), rng.permutation(len(labels))
+        vectors = np.stack([rng.permutation(8) for _ in range(3)])  # of each old class
+        mixed = np.take_along_axis(maps, vectors[labels][..., None, None], axis=1)[pictures]
+        renumbered = np.argsort(classes)[labels][pictures]  # new class c is old class classes[c]
+        again = find_concepts(mixed, renumbered, features[pictures], objects[pictures], [NAMES[c] for c in classes])
+        assert np.array_equal(again.members, np.take_along_axis(concepts.members, vectors, axis=1)[classes])
+
+
+def test_exact_ties_do_not_depend_on_order():
+    """Noiseless maps, in which doubles, distances and sizes tie exactly."""
+    maps, labels, features, objects, parts = planted_concepts()
+    for i, label in enumerate(labels):
+        for b, part in enumerate(LAYOUT[label]):
+            maps[i, b] = (parts[i] == part + 1) if part >= 0 else 0.5 * (parts[i] == 0)
+    members, order = (
+        find_concepts(maps, labels, features, objects, NAMES).members,
+        np.random.default_rng(0).permutation(8),
+    )
+    assert_as_planted(members)
+    again = find_concepts(maps[:, order], labels, features, objects, NAMES)
+    assert np.array_equal(again.members, members[:, order])
+
+
+def test_concepts_of_the_same_share_are_numbered_alike_whatever_the_order_of_classes():
+    maps, labels, features, objects, _ = planted_concepts(np.array([[0], [1]]), [[0, 1]] * 2)
+    maps[labels == 1] -= 0.1  # each vector wins all cells of its class; what tells them apart is their mean cosine
+    members = find_concepts(maps, labels, features, objects, NAMES[:2]).members
+    assert np.array_equal(find_concepts(maps, 1 - labels, features, objects, NAMES[:2]).members, members[::-1])
+
+
+def test_a_chain_of_equal_overlaps_is_cut_alike_whatever_the_order_of_vectors():
+    maps, objects = np.zeros((2, 4, SIDE, SIDE)), np.zeros((2, SIDE, SIDE), bool)
+    for b in range(3):  # each shares 16 of 24 cells with the next, and the first 8 with the last
+        maps[:, b, 4:8, 2 + 2 * b : 8 + 2 * b] = 0.9 - 0.1 * b
+    maps[:, 3], objects[:, 4:8, 2:12] = 0.1, True
+    features = np.random.default_rng(0).normal(size=(2, 3, SIDE, SIDE))
+    members = find_concepts(maps, np.arange(2), features, objects, NAMES[:2]).members
+    assert members[0, 3] == 0 and len(set(members[0])) == 3
+    for order in ([2, 1, 0, 3], [1, 3, 2, 0], [3, 0, 2, 1]):
+        again = find_concepts(maps[:, order], np.arange(2), features, objects, NAMES[:2])
+        assert np.array_equal(again.members, members[:, order])
+
+
+def test_vectors_that_never_win_are_judged_by_their_strongest_cells():
+    maps, labels, features, objects, _ = planted_concepts()
+    first = labels == 0
+    maps[first, 1] = maps[first, 0] - 0.1  # always second to its double
+    maps[first, 7] = maps[first, 6:8].max(axis=1)  # now the whole scene
+    maps[first, 6] = maps[first, 7] - 0.1
+    concepts = find_concepts(maps, labels, features, objects, NAMES)
+    assert_as_planted(concepts.members)
+    twins = maps.copy()
+    twins[first, 1], twins[first, 6] = maps[first, 0], maps[first, 7]  # exact doubles share their cells
+    assert np.array_equal(find_concepts(twins, labels, features, objects, NAMES).members, concepts.members)
+
+
+def test_vectors_of_the_same_cosine_share_a_cell():
+    maps = torch.rand(4, 3, 5, 5)
+    maps[:, 1] = maps[:, 0]
+    cells, share = grouping._won(maps)
+    assert torch.equal(cells[:, 0], cells[:, 1]) and set(cells.unique().tolist()) == {0, 0.5, 1}
+    assert share[0] == share[1] and share.sum() == pytest.approx(1)
+
+
+def test_overlap_and_share_of_scene_against_plain_definitions(monkeypatch):
+    rng = np.random.default_rng(0)
+    maps, objects = torch.from_numpy(rng.random((5, 4, 6, 6))), torch.from_numpy(rng.random((5, 6, 6)) < 0.5)
+    maps[2, 1] = 0.5  # flat: the picture does not count for this vector
+    monkeypatch.setattr(grouping, "PERCENTILE", 75)
+    distance = grouping._distance(maps)
+    for a, b in np.ndindex(4, 4):
+        overlaps = []
+        for picture in maps.numpy():
+            masks = [m >= np.sort(m.ravel())[26] for m in picture[[a, b]] if np.ptp(m) > 0]
+            if len(masks) == 2:
+                overlaps.append((masks[0] & masks[1]).sum() / min(masks[0].sum(), masks[1].sum()))
+        assert distance[a, b] == pytest.approx(0 if a == b else 1 - np.mean(overlaps))
+    cells, share = grouping._won(maps)
+    for b, scene in enumerate(grouping._scene_share(cells, objects)):
+        won = [at for at in np.ndindex(5, 6, 6) if maps[at[0], :, at[1], at[2]].argmax() == b]
+        assert share[b] == pytest.approx(len(won) / 180)
+        assert scene == pytest.approx(np.mean([not objects[at] for at in won]))
+
+
+@pytest.mark.parametrize(
+    "distance, expected",
+    [
+        ([[0, 0.1], [0.1, 0]], 1),  # one group: no neighbour to compare with
+        ([[0, 0.5], [0.5, 0]], 2),  # an overlap of exactly .5 is not enough
+        ([[0, 0.1, 0.12], [0.1, 0, 0.11], [0.12, 0.11, 0]], 1),
+        ([[0, 0.1, 0.9, 0.9], [0.1, 0, 0.9, 0.9], [0.9, 0.9, 0, 0.2], [0.9, 0.9, 0.2, 0]], 2),
+        ([[0, 0.6, 0.7], [0.6, 0, 0.8], [0.7, 0.8, 0]], 3),  # nothing overlaps enough
+        ([[0, 0.05, 0.48, 0.48], [0.05, 0, 0.48, 0.48], [0.48, 0.48, 0, 0.05], [0.48, 0.48, 0.05, 0]], 2),
+    ],
+)
+def test_the_number_of_groups_is_chosen_from_the_data(distance, expected):
+    assert len(grouping._group(np.array(distance))) == expected
+
+
+def test_classes_are_matched_by_looks_and_not_without_them(data, monkeypatch):
+    maps, labels, features, objects, _ = data
+    noise = np.random.default_rng(3).normal(size=features.shape)
+    for descriptors, match in ((noise, 0.9), (features, 1.0)):
+        monkeypatch.setattr(grouping, "MATCH", match)
+        assert find_concepts(maps, labels, descriptors, objects, NAMES).count == 10  # every group stays alone
+
+
+def test_a_merge_across_classes_takes_the_mean_cosine_and_never_two_of_a_class(monkeypatch):
+    def matched(cosines, labels, least):
+        monkeypatch.setattr(grouping, "MATCH", least)
+        unit = np.linalg.cholesky(np.array(cosines))  # vectors with these cosines
+        return grouping._match([grouping._Group(c, None, row, 0, 0) for c, row in zip(labels, unit)]).tolist()
+
+    # 0 and 1 join (.9); to 2, of a third class, their mean cosine is (.8 + .6) / 2
+    three = [[1, 0.9, 0.8], [0.9, 1, 0.6], [0.8, 0.6, 1]]
+    assert len(set(matched(three, [0, 1, 2], 0.699))) == 1 and matched(three, [0, 1, 2], 0.701) == [0, 0, 2]
+    four = [[1, 0.9, 0.8, 0.5], [0.9, 1, 0.8, 0.5], [0.8, 0.8, 1, 0.2], [0.5, 0.5, 0.2, 1]]
+    assert len(set(matched(four, range(4), 0.399))) == 1  # (.5 + .5 + .2) / 3
+    assert matched(four, range(4), 0.401) == [0, 0, 0, 3]
+    # with 2 of the class of 1, it stays out, near as it is to 0
+    assert matched(three, [0, 1, 1], 0.1) == [0, 0, 2] and matched(three, [0, 0, 1], 0.1) == [0, 1, 0]
+
+
+@pytest.mark.parametrize("first, second", [(2, 2), (3, 3), (3, 4), (6, 4)])
+def test_unrelated_groups_do_not_match_because_the_same_was_subtracted(first, second, monkeypatch):
+    """Classes share all directions but the last of each: in the smaller class exactly one is its own."""
+    monkeypatch.setattr(grouping, "MATCH", 1e-6)
+    shared, axes = min(first, second) - 1, np.eye(first + second)
+    looks = [[*range(shared), *range(shared, first)], [*range(shared), *range(first, first + second - shared)]]
+    groups = []
+    for label, chosen in enumerate(looks):
+        directions = axes[chosen] - axes[chosen].mean(axis=0)
+        groups += [grouping._Group(label, None, d / np.linalg.norm(d), 0, 0) for d in directions]
+    concept = grouping._match(groups)
+    cosine = groups[first - 1].descriptor @ groups[-1].descriptor
+    assert cosine > 0.1 and concept[first - 1] != concept[-1]
+    if shared > 1:  # of two groups each, either could be the counterpart of either
+        assert list(concept[:shared]) == list(concept[first : first + shared])

@@ -1,0 +1,143 @@
+"""Names of concepts, by true parts and from the file that a person fills in."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import LAYOUT, planted_concepts
+
+from asxai.concepts.cells import part_iou
+from asxai.concepts.grouping import find_concepts
+from asxai.concepts.names import name_by_parts, names_from_file, names_template
+
+CLASSES = ("one", "two", "three")
+HASHES, SOURCES = [f"hash{i}" for i in range(36)], [f"class {i // 12}/é{i}.jpg" for i in range(36)]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted_concepts()
+
+
+@pytest.fixture(scope="module")
+def concepts(data):
+    return find_concepts(*data[:4], CLASSES)
+
+
+def test_names_by_parts_number_doubles_by_iou_and_leave_strays_alone():
+    parts, winners = np.zeros((1, 20, 20), int), np.zeros((1, 20, 20), int)
+    parts[0, :10], parts[0, 10:15] = 1, 2
+    winners[0, :3], winners[0, 3:10] = 1, 2  # both on the first part; the second concept covers more of it
+    winners[0, 10] = 3
+    winners[0, 15:] = 4  # on the background but for one cell
+    winners[0, 10, 0] = 4
+    winners[0, 15, 0] = 5  # nowhere but on the background
+    assert name_by_parts(winners, parts, ("p", "q"), 6) == ("p 2", "p", "q", "concept 4", "concept 5", "concept 6")
+    iou = part_iou(winners, parts, [0], 6, 2)[0]
+    assert iou[3, 1] < 0.05 and iou[0, 0] == 0.3
+    assert iou[2, 1] < iou[0, 0]
+    assert name_by_parts(winners, parts, ("p", "p 2"), 6)[:3] == ("p 3", "p", "p 2")  # a part is called so already
+
+
+def written(path, entries):
+    path.write_text(json.dumps({"format": 1, "concepts": [{"name": n, "points": p} for n, p in entries]}))
+    return path
+
+
+def test_the_file_of_names_shows_which_concept_is_which_and_names_carry_over(data, concepts, tmp_path):
+    maps, labels, features, objects, _ = data
+    path = names_template(tmp_path / "new" / "names.json", concepts.exemplars(maps, labels, 2), HASHES, SOURCES)
+    text = path.read_text(encoding="utf-8")
+    assert "é" in text and text.count('{"name": "",\n') == 5  # as it is written, not as \\u00e9; a line to itself
+    notes = json.loads(text)
+    assert notes["format"] == 1 and [entry["name"] for entry in notes["concepts"]] == [""] * 5
+    assert [entry["concept"] for entry in notes["concepts"]] == [1, 2, 3, 4, 5]
+    for k, entry in enumerate(notes["concepts"], 1):
+        pictures = [int(point[0][4:]) for point in entry["points"]]
+        assert entry["strongest in"] == list(dict.fromkeys(SOURCES[i] for i in pictures))[:4] != []
+        assert len({i // 12 for i in pictures}) == (concepts.members == k).any(axis=1).sum()
+    assert names_from_file(path, concepts.winners(maps, labels), HASHES, 5) == concepts.names  # nothing is filled in
+    for entry, name in zip(notes["concepts"], "pqrst"):
+        entry["name"] = f" {name}"
+    path.write_text(json.dumps(notes))
+    before = path.read_bytes()
+    assert names_template(path, concepts.exemplars(maps, labels, 3), HASHES, SOURCES) == path
+    assert path.read_bytes() == before
+    # another network: other vectors, numbers and noise; the same pictures, in another order
+    order = np.random.default_rng(1).permutation(36)
+    shuffled = np.random.default_rng(2).normal(maps[order][:, ::-1], 0.01)
+    other = find_concepts(shuffled, labels[order], features[order], objects[order], CLASSES)
+    names = names_from_file(path, other.winners(shuffled, labels[order], 40), [HASHES[i] for i in order], 5)
+    for k, name in enumerate(names, start=1):
+        same = concepts.members == "pqrst".index(name) + 1
+        assert set(LAYOUT[other.members[:, ::-1] == k]) == set(LAYOUT[same])
+
+
+def test_names_that_are_asked_for_replace_what_the_file_held(data, concepts, tmp_path):
+    maps, labels = data[:2]
+    path, best = tmp_path / "names.json", concepts.exemplars(maps, labels, 2)
+    for names in ([*"abcd", ""], [*"vwxy", ""]):
+        names_template(path, best, HASHES, SOURCES, names)
+    assert names_from_file(path, concepts.winners(maps, labels), HASHES, 5) == (*"vwxy", "concept 5")
+
+
+def test_an_unfilled_file_is_written_anew(data, concepts, tmp_path):
+    path = written(tmp_path / "names.json", [("", [["old", 0, 0]]), (" ", [])])
+    names_template(path, concepts.exemplars(*data[:2], 1), HASHES, SOURCES)
+    assert len(json.loads(path.read_text())["concepts"]) == 5
+
+
+def test_names_go_to_the_concepts_that_win_the_points(tmp_path):
+    winners = np.zeros((2, 4, 4), int)
+    winners[0] = [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 6, 4, 5]]
+    one, two, three = ["a", 0.1, 0.1], ["a", 0, 0.6], ["a", 0.9, 0.0]  # points that these concepts win
+    four, five, six = ["a", 0.6, 0.9], ["a", 1, 1], ["a", 0.8, 0.3]
+    entries = [
+        ("p", [one, two, two, ["b", 0.5, 0.5], ["unknown", 0.5, 0.5]]),
+        ("q", [three, four, four]),
+        ("r", [three]),  # 3 wins a point of each: a tie
+        ("", [five, five]),
+        ("q", [five]),
+        ("q", [four]),  # 5 belongs to the entry that nobody named
+        ("s", [six, six]),
+        ("", [six]),
+        ("", [six]),  # 6 does not: it wins less of each of the two
+    ]
+    names = names_from_file(written(tmp_path / "names.json", entries), winners, ["a", "b"], 6)
+    assert names == ("p 2", "p", "concept 3", "q", "concept 5", "s")
+
+
+def test_the_earlier_of_two_entries_of_one_name_keeps_it(tmp_path):
+    winners = np.zeros((1, 4, 4), int)
+    winners[0, 0] = [1, 2, 2, 2]
+    entries = [("p", [["a", 0, 0.1]]), ("p", [["a", 0, 0.4], ["a", 0, 0.6], ["a", 0, 0.9]])]
+    path = written(tmp_path / "names.json", entries)
+    assert names_from_file(path, winners, ["a"], 2) == ("p", "p 2"), "though the second wins more points"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        ("[]", "list indices"),
+        ("\xff", "can't decode"),
+        ('{"format": 2, "concepts": [{"name": "", "points": []}]}', "format 2 with 1 concepts"),
+        ('{"format": 1, "concepts": []}', "format 1 with 0 concepts"),
+        ('{"format": 1, "concepts": [{"points": []}]}', "'name' is missing"),
+        ('{"format": 1, "concepts": [{"name": 3, "points": []}]}', "no attribute 'strip'"),
+        ('{"format": 1, "concepts": [{"name": "a", "points": [["h", 1.5, 0]]}]}', r"point \['h', 1.5, 0\]"),
+        ('{"format": 1, "concepts": [{"name": "a", "points": [["h", 0.5]]}]}', "not enough values"),
+        ('{"format": 1, "concepts": [{"name": "a", "points": [["h", "x", 0]]}]}', "not supported"),
+    ],
+)
+def test_a_broken_file_of_names_is_refused_and_kept(tmp_path, data, concepts, text, reason):
+    path = tmp_path / "names.json"
+    path.write_text(text, encoding="latin-1")
+    for call in (
+        lambda: names_from_file(path, np.zeros((1, 4, 4), int), ["h"], 2),
+        lambda: names_template(path, concepts.exemplars(*data[:2]), HASHES, SOURCES),
+    ):
+        with pytest.raises(ValueError, match=f"names.json is no file of names .*{reason}.*mend it"):
+            call()
+    assert path.read_text(encoding="latin-1") == text
