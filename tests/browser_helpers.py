@@ -26,10 +26,14 @@ from menagerie import DATA_SETS
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 SCREENSHOTS = paths.ROOT / "runs" / "tests" / "screenshots"  # kept for looking at, unlike the other results of tests
 # all cells are in the page, not only those in sight; no question about news in front of them
-SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"},
-            "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
-SHOWN = ("[...(arguments[0] || document).querySelectorAll('.jp-OutputArea-output img')]"
-         ".filter(image => image.complete && image.naturalWidth > 0)")
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+SHOWN = (
+    "[...(arguments[0] || document).querySelectorAll('.jp-OutputArea-output img')]"
+    ".filter(image => image.complete && image.naturalWidth > 0)"
+)
 
 
 class Lab:
@@ -44,26 +48,28 @@ class Lab:
         for session in self._api("sessions"):
             self._api(f"sessions/{session['id']}", "DELETE")
         self.browser.get(f"{self.url}/doc/tree/{name}?token={self.token}&reset")
-        self.wait(lambda: self.js("return window.jupyterapp?.shell.currentWidget?.content?.widgets?.length > 0"),
-                  f"{name} to open")
+        cells = "return window.jupyterapp?.shell.currentWidget?.content?.widgets?.length > 0"
+        self.wait(lambda: self.js(cells), f"{name} to open")
         # Not left before: a kernel that is ended while the page connects to it keeps the next page waiting for the
         # minute after which the server gives it up.
-        self.wait(lambda: self.js("return jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
-                                  "?.connectionStatus === 'connected'"), "a kernel")
+        kernel = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+        self.wait(lambda: self.js(f"return {kernel}?.connectionStatus === 'connected'"), "a kernel")
 
     def run(self, seconds=300):
         """Run all cells and wait until each has its number. AssertionError with the traceback of a cell that fails."""
         # no waiting inside the browser, which is cut off after two minutes
         self.js("jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.wait(lambda: self.errors() or self.js(
-            "return [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(prompt => "
-            "/[0-9]/.test(prompt.innerText))"), "all cells to run", seconds)
+        prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+        numbered = f"return {prompts}.every(prompt => /[0-9]/.test(prompt.innerText))"
+        self.wait(lambda: self.errors() or self.js(numbered), "all cells to run", seconds)
         assert self.errors() == []
 
     def errors(self):
         """Tracebacks in the page, in outputs of cells and of widgets."""
-        return self.js("return [...document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"],"
-                       "[data-mime-type=\"application/vnd.jupyter.stderr\"]')].map(output => output.innerText)")
+        return self.js(
+            'return [...document.querySelectorAll(\'[data-mime-type="application/vnd.jupyter.error"],'
+            '[data-mime-type="application/vnd.jupyter.stderr"]\')].map(output => output.innerText)'
+        )
 
     def pictures(self, area=None):
         """Sources of the pictures that are shown in outputs, of all cells or of one output area."""
@@ -71,15 +77,13 @@ class Lab:
 
     def explorer(self, label):
         """The output area of the code cell with a control that has this label."""
-        return self.wait(lambda: self.js(
-            "return [...document.querySelectorAll('.jp-Cell-outputArea')].find(area => [...area.querySelectorAll("
-            "'.widget-label')].some(found => found.innerText === arguments[0]))", label), f"control {label!r}")
+        labelled = "[...area.querySelectorAll('.widget-label')].some(label => label.innerText === arguments[0])"
+        find = f"return [...document.querySelectorAll('.jp-Cell-outputArea')].find(area => {labelled})"
+        return self.wait(lambda: self.js(find, label), f"control {label!r}")
 
     def press(self, area, label, *keys):
         """Press keys on the handle of the slider with this label; its new value."""
-        handle = lambda: self.js(
-            "return [...arguments[0].querySelectorAll('.widget-slider')].find(slider => slider.querySelector("
-            "'.widget-label').innerText === arguments[1]).querySelector('.noUi-handle')", area, label)
+        handle = lambda: self._labelled(area, ".widget-slider", label, ".noUi-handle")
         before = handle().get_attribute("aria-valuenow")
         self.js("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", handle())
         self.browser.switch_to.active_element.send_keys(*keys)
@@ -88,21 +92,25 @@ class Lab:
 
     def list(self, area, label):
         """The drop-down list with this label, a `Select`."""
-        return Select(self.js("return [...arguments[0].querySelectorAll('.widget-dropdown')].find(list => list"
-                              ".querySelector('.widget-label').innerText === arguments[1]).querySelector('select')",
-                              area, label))
+        return Select(self._labelled(area, ".widget-dropdown", label, "select"))
+
+    def _labelled(self, area, kind, label, part):
+        """A part of the control of a kind that has this label."""
+        has_label = "control.querySelector('.widget-label').innerText === arguments[2]"
+        control = f"[...arguments[0].querySelectorAll(arguments[1])].find(control => {has_label})"
+        return self.js(f"return {control}.querySelector(arguments[3])", area, kind, label, part)
 
     def click(self, area, text):
         """Press the space bar on the button with this text."""
-        button = self.js("return [...arguments[0].querySelectorAll('button')].find(found => found.innerText.trim() "
-                         "=== arguments[1])", area, text)
+        has_text = "button => button.innerText.trim() === arguments[1]"
+        button = self.js(f"return [...arguments[0].querySelectorAll('button')].find({has_text})", area, text)
         self.js("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", button)
         button.send_keys(Keys.SPACE)
 
     def text(self, area):
         """The Markdown that is shown in an output area."""
-        return self.js("return [...arguments[0].querySelectorAll('.jp-RenderedMarkdown')].map(found => found.innerText)"
-                       ".join(' ')", area)
+        rendered = "[...arguments[0].querySelectorAll('.jp-RenderedMarkdown')]"
+        return self.js(f"return {rendered}.map(part => part.innerText).join(' ')", area)
 
     def changed(self, what, before, seconds=30):
         """What `what()` gives once it is neither empty nor `before`; AssertionError where it stays so."""
@@ -111,11 +119,11 @@ class Lab:
     def wait(self, condition, what, seconds=60):
         """The first true value of `condition()`."""
         end = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < end, (f"waited {seconds} s for {what}; {self.errors()}; see "
-                                            f"{self.screenshot('failed')}")
+        while not (value := condition()):
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {seconds} s for {what}; {self.errors()}; see {self.screenshot('failed')}")
             time.sleep(0.1)
-        return found
+        return value
 
     def screenshot(self, name):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -126,8 +134,8 @@ class Lab:
         return self.browser.execute_script(script, *arguments)
 
     def _api(self, path, method="GET"):
-        request = urllib.request.Request(f"{self.url}/api/{path}", method=method,
-                                         headers={"Authorization": f"token {self.token}"})
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
@@ -141,14 +149,14 @@ def lab(folder, **environment):
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
-    places = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-              "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTER_DATA_DIR": "data",
-              "IPYTHONDIR": "ipython"}
+    lab_places = {f"JUPYTERLAB_{kind}_DIR": kind.lower() for kind in ("SETTINGS", "WORKSPACES")}
+    places = lab_places | {f"JUPYTER_{kind}_DIR": kind.lower() for kind in ("CONFIG", "RUNTIME", "DATA")}
+    places["IPYTHONDIR"] = "ipython"
     settings = os.environ | {name: str(home / place) for name, place in places.items()} | environment
-    settings.pop("MPLBACKEND", None)  # the tests' own, which shows no figure in a notebook
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--expose-app-in-browser",
-               f"--ServerApp.root_dir={folder / 'notebooks'}", "--allow-root"]
+    settings.pop("MPLBACKEND", None)  # that of the tests, which shows no figure in a notebook
+    options = f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token={token}"
+    command = [sys.executable, "-m", "jupyterlab", *options.split(), "--expose-app-in-browser", "--allow-root"]
+    command.append(f"--ServerApp.root_dir={folder / 'notebooks'}")
     url, log = f"http://127.0.0.1:{port}", home / "server.log"
     with open(log, "w") as file, _ended(subprocess.Popen(command, env=settings, stdout=file, stderr=file)) as server:
         _wait_for(server, f"{url}/api/status?token={token}", log)
@@ -160,18 +168,17 @@ def lab(folder, **environment):
 
 
 def _options(profile):
-    options = webdriver.ChromeOptions()
+    options, flags = webdriver.ChromeOptions(), "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage"
     options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--window-size=1400,1000", f"--user-data-dir={profile}"):
-        options.add_argument(argument)
+    for flag in (*flags.split(), "--window-size=1400,1000", f"--user-data-dir={profile}"):
+        options.add_argument(flag)
     return options
 
 
 def _free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @contextmanager
@@ -219,8 +226,9 @@ def with_parameters(notebook, **values):
             lines = "".join(cell["source"]).splitlines()
             known = {line.partition(" =")[0] for line in lines}
             assert set(values) <= known, f"no parameter {set(values) - known}"
-            cell["source"] = "\n".join(f"{name} = {values[name]!r}" if (name := line.partition(" =")[0]) in values
-                                       else line for line in lines)
+            cell["source"] = "\n".join(
+                f"{name} = {values[name]!r}" if (name := line.partition(" =")[0]) in values else line for line in lines
+            )
         cells.append(cell)
     metadata = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
     return notebook | {"cells": cells, "metadata": metadata}

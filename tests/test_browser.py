@@ -14,11 +14,11 @@ pytest.importorskip("selenium", reason="selenium is not installed: `make setup`"
 from browser_helpers import CHROMIUM, DRIVER, drawn_folder, lab, with_parameters
 from selenium.webdriver.common.keys import Keys
 
-import asxai.widgets.explorers
 from asxai.paths import NOTEBOOKS
+from asxai.widgets.views import THRESHOLDS
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium or its driver is not installed, so that no "
-                                "notebook is opened in a browser (Debian: apt-get install chromium chromium-driver)")
+MISSING = "Chromium or its driver is not installed (Debian: apt-get install chromium chromium-driver): no browser"
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 PICTURES = ("image/png", "image/jpeg")
 
@@ -29,13 +29,14 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
     explore = json.loads((NOTEBOOKS / "09_explore.ipynb").read_text())
-    few = with_parameters(explore, data_set=str(drawn_folder(folder, 12)), steps=5, pictures=6, side=64,
-                          basis_per_class=5)
-    few["cells"].append({"cell_type": "code", "id": "names", "metadata": {}, "execution_count": None, "outputs": [],
-                         "source": "explorers.naming_widget(study, concepts)"})
+    few = with_parameters(
+        explore, data_set=str(drawn_folder(folder, 12)), steps=5, pictures=6, side=64, training={"basis_per_class": 5}
+    )
+    naming = {"cell_type": "code", "id": "names", "metadata": {}, "execution_count": None, "outputs": []}
+    few["cells"].append(naming | {"source": "explorers.naming_widget(study, concepts)"})
     (folder / "notebooks" / "explore.ipynb").write_text(json.dumps(few))
-    with lab(folder, ASXAI_DATA=str(folder / "data")) as found:
-        yield found
+    with lab(folder, ASXAI_DATA=str(folder / "data")) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +90,17 @@ def test_a_picture_of_ones_own_is_uploaded(explore):
     before = explore.wait(lambda: explore.pictures(area), "the explanation")
     # the field for files is not on the page: its button would open a window of the system, which no test can use
     explore.js("HTMLInputElement.prototype.click = function () { document.body.append(this) }")
-    explore.js("[...arguments[0].querySelectorAll('button')].find(found => found.innerText.startsWith('Upload'))"
-               ".click()", area)
+    explore.js(
+        "[...arguments[0].querySelectorAll('button')].find(found => found.innerText.startsWith('Upload')).click()", area
+    )
     chooser = explore.browser.find_element("css selector", "body > input[type=file]")
     broken = explore.folder / "broken.png"
     broken.write_text("no picture")
     chooser.send_keys(str(broken))
     explore.wait(lambda: "broken.png: no picture" in area.text, "the reason why it is refused")
-    own = explore.folder / "my own.png"
-    shutil.copy(sorted((explore.folder / "animals").rglob("*.png"))[-1], own)
-    chooser.send_keys(str(own))
+    mine = explore.folder / "my own.png"
+    shutil.copy(sorted((explore.folder / "animals").rglob("*.png"))[-1], mine)
+    chooser.send_keys(str(mine))
     explore.changed(lambda: explore.pictures(area), before)
     assert explore.list(area, "picture").first_selected_option.text == "my own.png"
     assert "broken.png" not in area.text
@@ -107,7 +109,7 @@ def test_a_picture_of_ones_own_is_uploaded(explore):
 
 
 def test_rule_explorer(explore):
-    label = asxai.widgets.explorers.THRESHOLDS["sure"]
+    label = THRESHOLDS["sure"]
     area = explore.explorer(label)
     before, words = explore.wait(lambda: explore.pictures(area), "the tiers"), explore.text(area)
     assert "sure: " in words and "% of pictures" in words

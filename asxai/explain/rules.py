@@ -21,7 +21,7 @@ closed is said once, beside the line that does it: "Gap 1" to "Gap 9".
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ import pandas as pd
 
 TIERS = ("sure", "probably", "not sure")
 BARE = 3  # column of the table: not sure and without reasons; columns 0 to 2 are the tiers, "not sure" with reasons
-MOST_NAMED = 4  # concepts of one clause, or classes one is not sure about, that are named one by one
+CLOSE = 0.001  # of PCS: what another order of sums may change; a tier that hangs on it is said to be close
 # Gap 1: with five columns of words under four assessments, "something like" stands on both sides of "perhaps". The
 # words fit if each assessment has those below it, and "probably" has two: these are the words of each column, with the
 # delta, by the name of its threshold, above which each is used. A tier takes over the weaker words of the one below,
@@ -42,6 +42,7 @@ SEMANTEMES = (
     (("unsure", "something like"),),
     (),
 )
+ORDERED = (("unsure", "probably"), ("probably", "sure"), ("named", "noticed"), ("noticed", "vivid"))  # thresholds
 
 
 @dataclass(frozen=True)
@@ -61,45 +62,44 @@ class Rules:
     reasons_count: int = 1  # concepts that must be noticed to give reasons at all,
     probably_count: int = 2  # to say "probably",
     sure_count: int = 1  # and those that must be vivid to be sure
-    majority: float = 0.5  # not in the paper: share of the class's concepts that must agree, see `_columns`; 0: printed
+    majority: float = (
+        0.5  # not in the paper: share of the class's concepts that must agree, see `table_columns`; 0: as printed
+    )
     clear: float = 0.05  # not in the paper: lead in global similarity, as a share of the highest, that settles a class
     agree_count: int = 2  # not in the paper: concepts that must agree to be sure, unless majority is 0
 
     def __post_init__(self):
-        for name in ("unsure", "probably", "sure", "named", "noticed", "vivid", "majority", "clear"):
+        for name, kind, default in ((field.name, field.type, field.default) for field in fields(self)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
-                raise ValueError(f"{name}={value!r} must be a finite number, at least 0; the default is "
-                                 f"{getattr(Rules, name)}")
-        for lower, upper in (("unsure", "probably"), ("probably", "sure"), ("named", "noticed"), ("noticed", "vivid")):
-            if getattr(self, lower) > getattr(self, upper):
-                raise ValueError(f"{lower}={getattr(self, lower)} must not be above {upper}={getattr(self, upper)}; "
-                                 f"lower {lower} or raise {upper}")
-        for name in ("reasons_count", "probably_count", "sure_count", "agree_count"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+            if kind is int and (not number or value < 1):
                 raise ValueError(f"{name}={value!r} must be a whole number of concepts, at least 1")
-        for name in ("majority", "clear"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be a share, at most 1; the default is "
-                                 f"{getattr(Rules, name)}")
+            if not number or not math.isfinite(value) or value < 0:
+                raise ValueError(f"{name}={value!r} must be a finite number, at least 0; the default is {default}")
+            if name in ("majority", "clear") and value > 1:
+                raise ValueError(f"{name}={value} must be a share, at most 1; the default is {default}")
+        for lower, upper in ORDERED:
+            low, high = getattr(self, lower), getattr(self, upper)
+            if low > high:
+                raise ValueError(f"{lower}={low} must not be above {upper}={high}; lower {lower} or raise {upper}")
 
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """The rules as a table to read, a row per column of the printed one: what it takes, and its words."""
-        needs = ((self.sure, self.sure_count, self.vivid), (self.probably, self.probably_count, self.noticed),
-                 (self.unsure, self.reasons_count, self.noticed))
-        rows = [{"tier": TIERS[column], "reasons": "yes", "largest delta": f"> {delta:g}",
-                 "concepts": f"{count}{' (or all, if fewer)' if count > 1 else ''} with PCS > {score:g}",
-                 # both tiers that commit themselves ask for it
-                 "share that agrees": "any" if column >= BARE - 1 or not self.majority else f">= {self.majority:g}"
-                 + (f", at least {self.agree_count}" if not column and self.agree_count > 1 else ""),
-                 "words": ", ".join(f"{word} (delta > {getattr(self, name):g})" for name, word in SEMANTEMES[column])}
-                for column, (delta, count, score) in enumerate(needs)]
-        rows.append({"tier": TIERS[-1], "reasons": "no", "largest delta": "any", "concepts": "any",
-                     "share that agrees": "any", "words": ""})
-        for row in rows:
-            row["words"] = "; ".join(filter(None, (row["words"], f"confusing (PCS > {self.vivid:g})")))
-        return pd.DataFrame(rows)
+        needs = (
+            (self.sure, self.sure_count, self.vivid),
+            (self.probably, self.probably_count, self.noticed),
+            (self.unsure, self.reasons_count, self.noticed),
+        )
+        confusing, rows = f"confusing (PCS > {self.vivid:g})", []
+        for column, (delta, count, score) in enumerate(needs):
+            concepts = f"{count}{' (or all, if fewer)' if count > 1 else ''} with PCS > {score:g}"
+            agree = "any" if column == 2 or not self.majority else f">= {self.majority:g}"  # the unsure need no other
+            agree += f", at least {self.agree_count}" if column == 0 and self.majority and self.agree_count > 1 else ""
+            words = ", ".join(f"{word} (delta > {getattr(self, name):g})" for name, word in SEMANTEMES[column])
+            rows.append((TIERS[column], "yes", f"> {delta:g}", concepts, agree, f"{words}; {confusing}"))
+        rows.append((TIERS[-1], "no", "any", "any", "any", confusing))
+        columns = ["tier", "reasons", "largest delta", "concepts", "share that agrees", "words"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 RULES = Rules()
@@ -113,68 +113,29 @@ class Deltas(NamedTuple):
     found: np.ndarray  # int64: the best other class that has the concept, the first of equal ones; -1 if none has it
 
 
-class JudgedConcept(NamedTuple):
-    """A concept of the predicted class in a picture."""
-
-    name: str
-    pcs: float
-    delta: float
-    found: str | None  # name of the best other class that has the concept
-    position: str | None  # "vivid", "be" or None
-    semanteme: str | None  # "obviously", "something like", "perhaps", "confusing" or None
-
-
-def deltas(scores, predicted):
-    """PCS of the predicted class, and how far it is above the best other class, per concept: `Deltas`.
+def deltas(scores: np.ndarray, predicted: np.ndarray) -> Deltas:
+    """PCS of the predicted class, and how far it is above the best other class, per concept (section 2.3.4).
 
     scores: PCS, `(picture, class, concept)`, at least 0; NaN where a class lacks a concept
     predicted: whole numbers `(picture,)`
 
-    Section 2.3.4. Below 0 where another class scores higher. Raises ValueError for shapes or values that do not fit.
+    A delta is below 0 where another class scores higher.
     """
-    scores, predicted = checked_scores(scores, predicted)
-    pcs, best = _own_and_best(scores, predicted)
+    scores, pictures = scores.astype(np.float64), np.arange(len(scores))  # a copy
+    pcs = scores[pictures, predicted]
+    scores[pictures, predicted] = np.nan
+    best = np.fmax.reduce(scores, axis=1)
     found = np.where(np.isnan(best), -1, (scores == best[:, None]).argmax(axis=1))
     return Deltas(pcs, pcs - np.nan_to_num(best), found)
 
 
-def tiers(scores, predicted, rules=RULES):
-    """Index into `TIERS` of many pictures at once, int64 `(picture,)`. Arguments and errors as for `deltas`."""
-    pcs, best = _own_and_best(*checked_scores(scores, predicted))
-    return np.minimum(table_columns(pcs, pcs - np.nan_to_num(best), rules), len(TIERS) - 1)
+def tiers(scores: np.ndarray, predicted: np.ndarray, rules: Rules = RULES) -> np.ndarray:
+    """Index into `TIERS` of many pictures at once, int64 `(picture,)`. Arguments as for `deltas`."""
+    pcs, delta, _ = deltas(scores, predicted)
+    return np.minimum(table_columns(pcs, delta, rules), len(TIERS) - 1)
 
 
-# --- The table -------------------------------------------------------------------------------------------------------
-
-
-def checked_scores(scores, predicted):
-    scores, predicted = np.asarray(scores), np.asarray(predicted)
-    if scores.ndim != 3 or not scores.shape[1] or not np.issubdtype(scores.dtype, np.floating):
-        raise ValueError(f"scores {scores.dtype} {scores.shape} must be float (picture, class, concept) with a class")
-    if predicted.shape != scores.shape[:1] or not np.issubdtype(predicted.dtype, np.integer):
-        raise ValueError(f"predicted {predicted.dtype} {predicted.shape} must be whole numbers (picture,) "
-                         f"{scores.shape[:1]}, a class for each picture of scores")
-    if predicted.size and not 0 <= predicted.min() <= predicted.max() < scores.shape[1]:
-        raise ValueError(f"predicted runs from {predicted.min()} to {predicted.max()}; use classes from 0 to "
-                         f"{scores.shape[1] - 1}")
-    if (scores < 0).any() or (scores == np.inf).any():
-        raise ValueError(f"scores run from {np.nanmin(scores)} to {np.nanmax(scores)}; PCS is finite and at least 0, "
-                         "NaN where a class lacks a concept")
-    return scores.astype(np.float64), predicted  # a copy
-
-
-def _own_and_best(scores, predicted):
-    """PCS of the predicted class and the highest of the others, both `(picture, concept)`; NaN where there is none.
-
-    Puts NaN in place of the predicted class's scores.
-    """
-    rows = np.arange(len(scores))
-    own = scores[rows, predicted]
-    scores[rows, predicted] = np.nan
-    return own, np.fmax.reduce(scores, axis=1)
-
-
-def table_columns(pcs, delta, rules):
+def table_columns(pcs: np.ndarray, delta: np.ndarray, rules: Rules) -> np.ndarray:
     """Column of the table, `(picture,)`: 0 to 2 as TIERS, 3 (BARE) for not sure and without reasons.
 
     Gap 3: many combinations are in no column, for example .35 < largest delta < .5 with one concept in range. The
@@ -201,8 +162,9 @@ def table_columns(pcs, delta, rules):
     ahead = lambda threshold: (delta > threshold).sum(axis=1)  # NaN is not
     agree = lambda threshold: ahead(threshold) >= rules.majority * has - 1e-9
     several = ahead(rules.sure) >= (rules.agree_count if rules.majority else 0)
-    conditions = [(largest > rules.sure) & (vivid >= np.minimum(rules.sure_count, has)) & agree(rules.sure) & several,
-                  (largest > rules.probably) & (noticed >= np.minimum(rules.probably_count, has))
-                  & agree(rules.probably),
-                  (largest > rules.unsure) & (noticed >= np.minimum(rules.reasons_count, has))]
+    conditions = [
+        (largest > rules.sure) & (vivid >= np.minimum(rules.sure_count, has)) & agree(rules.sure) & several,
+        (largest > rules.probably) & (noticed >= np.minimum(rules.probably_count, has)) & agree(rules.probably),
+        (largest > rules.unsure) & (noticed >= np.minimum(rules.reasons_count, has)),
+    ]
     return np.select(conditions, range(BARE), BARE)

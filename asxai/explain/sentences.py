@@ -1,34 +1,75 @@
-"""Sentences."""
+"""From words to English, whatever classes and concepts are called: the sentences of Figure 6.
+
+    reasons_text(judged, ["dog", "cat"], 0, RULES)              # "I am sure it is a dog mainly because it has ..."
+    similarity_text(["dog", "cat"], 1, True, "", False)         # "The dog shows a higher semantic similarity score."
+
+Names are as folders and part masks have them. Of a name of several words the last one is inflected. The number in
+"ear 2" tells two concepts of one name apart, and "concept 3" has no name yet.
+"""
 
 import re
+from typing import NamedTuple
 
-from .rules import BARE, MOST_NAMED, TIERS
+from .rules import BARE, TIERS, Rules
 
-ARTICLE = r"^(some|an?|the)\s+(?=\S)"  # of a name; "some" is kept, for only a person knows what cannot be counted
-SOME = r"some\b"
+MOST_NAMED = 4  # concepts of one clause, or classes one is not sure about, that are named one by one
 MOST_CLAUSES = 3  # that speak for the class, the strongest first, as in the sentence of Figure 6c
 
 
-def reasons_text(judged, names, column, rules):
-    """The sentences about concepts; names: the predicted class, then those that compete with it."""
+class JudgedConcept(NamedTuple):
+    """A concept of the predicted class in a picture."""
+
+    name: str
+    pcs: float
+    delta: float
+    found: str | None  # name of the best other class that has the concept
+    position: str | None  # "vivid", "be" or None
+    semanteme: str | None  # "obviously", "something like", "perhaps", "confusing" or None
+
+
+def reasons_text(judged: list[JudgedConcept], names: list[str], column: int, rules: Rules) -> str:
+    """The sentences about concepts. names: the predicted class, then those that compete; column: of the table."""
     reasons = _reasons(judged, names[0])
     doubts = [concept for concept in judged if concept.semanteme == "confusing"]
     contrary = [concept for concept in doubts if concept.delta < -rules.unsure]  # another class has more of it
-    confusing = [concept.name for concept in doubts if concept.delta >= -rules.unsure]
+    confusing = [_Noun(concept.name) for concept in doubts if concept.delta >= -rules.unsure]
 
     if column < TIERS.index("not sure"):
         sentences = [f"{('I am sure it is', 'It is probably')[column]} {_a(names[0])}"]
         sentences[0] += f" mainly because {reasons[0]}" if reasons else ""
     else:
-        sentences = [f"From this perspective, I am not sure whether this is {_alternatives(names)}"]
+        alternatives = _listed([_a(name) for name in names], "one of {} other classes", "or")
+        sentences = [f"From this perspective, I am not sure whether this is {alternatives}"]
         sentences[0] += "" if reasons or doubts else f": {_why_nothing(judged, rules)}"
         sentences += [f"It may be {_a(names[0])} mainly because {reasons[0]}"] if reasons else []
     clauses = reasons[1:] + ([_confusing(confusing)] if confusing else [])
     links = ("Meanwhile, ", "In addition, ", "Finally, ") if reasons else ("",)
-    sentences += [capitalised(link + clause) for link, clause in zip(links, clauses)]
+    sentences += [_capitalised(link + clause) for link, clause in zip(links, clauses)]
     if contrary:
-        sentences.append(capitalised(("" if column == BARE else "However, ") + _contrary(contrary)))
+        sentences.append(_capitalised(("" if column == BARE else "However, ") + _contrary(contrary)))
     return ". ".join(sentences) + "."
+
+
+def similarity_text(names: list[str], equal: int, clear: bool, link: str, settles: bool) -> str:
+    """The sentence about global similarity.
+
+    names: classes, the most similar first; equal: how many of them share the highest similarity; clear: whether the
+    first has a clear lead. link: how the sentence begins. settles: whether similarity speaks where concepts do not.
+    """
+    highest, count = f"the highest semantic similarity score of {len(names)} classes", len(names)
+    if equal > 1:
+        who = _listed([_the(name) for name in names[:equal]]) if equal <= MOST_NAMED else f"{equal} classes"
+        who = f"all {who}" if equal == count > MOST_NAMED else who
+        return _capitalised(
+            f"{who} {'show equal semantic similarity scores' if equal == count else f'share {highest}'}."
+        )
+    verb, it = ("show", "them") if _looks_plural(_readable(names[0])) else ("shows", "it")
+    followed = "" if clear else f", closely followed by {_the(names[1])}"
+    what = f"a {'' if clear else 'slightly '}higher semantic similarity score" if count == 2 else highest + followed
+    return _capitalised(f"{link}{_the(names[0])} {verb} {what}{f', which speaks for {it}' if settles else ''}.")
+
+
+# --- Clauses ---------------------------------------------------------------------------------------------------------
 
 
 def _why_nothing(judged, rules):
@@ -44,124 +85,106 @@ def _reasons(judged, class_name):
     groups = {}
     for concept in judged:
         if concept.semanteme not in (None, "confusing"):
-            groups.setdefault((concept.position, concept.semanteme), []).append(concept.name)
-    return [_reason(names, position == "vivid", semanteme, class_name)
-            for (position, semanteme), names in list(groups.items())[:MOST_CLAUSES]]
+            groups.setdefault((concept.position == "vivid", concept.semanteme), []).append(_Noun(concept.name))
+    return [_reason(nouns, *words, class_name) for words, nouns in list(groups.items())[:MOST_CLAUSES]]
 
 
-def _reason(names, vivid, semanteme, class_name):
+def _reason(nouns, vivid, semanteme, class_name):
     """That it has a vivid N, which is obviously a C's N; has Ns, which are perhaps those of a C; and so on."""
-    verb = "shows" if any(_parsed(name)[0] is None for name in names) else "has"
-    if len(names) > 1:
-        which = f"{'both' if len(names) == 2 else 'all'} vivid and" if vivid else "which are"
-        return f"it {verb} {_phrases(names)}, {which} {semanteme} those of {_a(class_name)}"
-    noun, number = _parsed(names[0])
-    if noun is None or number > 1 or looks_plural(class_name):
-        whose = f"{'those' if _is_plural(names[0]) else 'that'} of {_a(class_name)}"
-    else:
-        whose = f"{_a(class_name)}'s {_bare(names[0])}"
-    be = "are" if _is_plural(names[0]) else "is"
-    if noun is None:
-        return f"it {verb} {_phrase(names[0])}, which {be} {'vivid and ' if vivid else ''}{semanteme} {whose}"
-    return f"it {verb} {_phrase(names[0], 'vivid' if vivid else '')}, which {be} {semanteme} {whose}"
+    verb = "shows" if any(noun.nameless for noun in nouns) else "has"
+    if len(nouns) > 1:
+        which = f"{'both' if len(nouns) == 2 else 'all'} vivid and" if vivid else "which are"
+        return f"it {verb} {_phrases(nouns)}, {which} {semanteme} those of {_a(class_name)}"
+    (noun,), (be, that) = nouns, ("are", "those") if nouns[0].plural else ("is", "that")
+    by_name = noun.first and not _looks_plural(class_name)
+    whose = f"{_a(class_name)}'s {noun.bare}" if by_name else f"{that} of {_a(class_name)}"
+    if noun.nameless:
+        return f"it {verb} {noun.bare}, which {be} {'vivid and ' if vivid else ''}{semanteme} {whose}"
+    return f"it {verb} {noun.phrase('vivid' if vivid else '')}, which {be} {semanteme} {whose}"
 
 
-def _confusing(names):
-    if len(names) == 1 and _parsed(names[0])[0] is not None:
-        return f"it seems to have {_phrase(names[0], 'confusing')}"
-    return f"{_its(names)} {'seems' if len(names) == 1 else 'seem'} confusing"
+def _confusing(nouns):
+    if len(nouns) == 1 and not nouns[0].nameless:
+        return f"it seems to have {nouns[0].phrase('confusing')}"
+    return f"{_its(nouns)} {'seems' if len(nouns) == 1 else 'seem'} confusing"
 
 
 def _contrary(concepts):
     """Which other classes have more of these concepts: the two that have more of most."""
-    groups = {}
+    groups, clauses = {}, []
     for concept in sorted(concepts, key=lambda concept: concept.delta):
-        groups.setdefault(concept.found, []).append(concept.name)
-    clauses = []
-    for class_name, names in sorted(groups.items(), key=lambda group: -len(group[1]))[:2]:
-        many = len(names) > 1 or _is_plural(names[0])
-        clauses.append(f"{_its(names)} {'are' if many else 'is'} more like {'those' if many else 'that'} of "
-                       f"{_a(class_name)}")
+        groups.setdefault(concept.found, []).append(_Noun(concept.name))
+    for class_name, nouns in sorted(groups.items(), key=lambda group: -len(group[1]))[:2]:
+        be, that = ("are", "those") if len(nouns) > 1 or nouns[0].plural else ("is", "that")
+        clauses.append(f"{_its(nouns)} {be} more like {that} of {_a(class_name)}")
     return ", and ".join(clauses)
 
 
-def _alternatives(class_names):
-    shown, left = _shortened(class_names)
-    return joined([_a(name) for name in shown] + ([f"one of {left} other classes"] if left else []), "or")
-
-
-def _phrases(names):
+def _phrases(nouns):
     """Several concepts; those without a noun go by their numbers if they are alone."""
-    shown, left = _shortened(names)
-    others = [f"{left} others"] if left else []
-    if all(_parsed(name)[0] is None for name in names):
-        return "concepts " + joined([str(_parsed(name)[1]) for name in shown] + others)
-    return joined([_phrase(name) for name in shown] + others)
+    if all(noun.nameless for noun in nouns):
+        return "concepts " + _listed([str(noun.number) for noun in nouns], "{} others")
+    return _listed([noun.phrase() for noun in nouns], "{} others")
 
 
-def _its(names):
-    if all(_parsed(name)[0] is None for name in names):
-        return _phrase(names[0]) if len(names) == 1 else _phrases(names)
-    shown, left = _shortened(names)
-    named = [name for name in shown if _parsed(name)[0]]  # first, so that none of the others follows "its"
-    rest = [_phrase(name) for name in shown if not _parsed(name)[0]]
-    return "its " + joined([_bare(name) for name in named] + rest + ([f"{left} other concepts"] if left else []))
+def _its(nouns):
+    if all(noun.nameless for noun in nouns):
+        return nouns[0].bare if len(nouns) == 1 else _phrases(nouns)
+    nouns = sorted(nouns, key=lambda noun: noun.nameless)  # so that no concept without a noun follows "its"
+    return "its " + _listed([noun.bare for noun in nouns], "{} other concepts")
 
 
-def _shortened(items):
-    """The first items, and how many are left out: none, or at least two."""
-    return (items, 0) if len(items) <= MOST_NAMED else (items[: MOST_NAMED - 1], len(items) - MOST_NAMED + 1)
+def _listed(items, others="", word="and"):
+    """Items one by one; of many the first ones, and how many others there are, at least two."""
+    if len(items) > MOST_NAMED:
+        items = [*items[: MOST_NAMED - 1], others.format(len(items) - MOST_NAMED + 1)]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}"
 
 
-def _phrase(name, adjective=""):
-    """A concept with its article."""
-    noun, number = _parsed(name)
-    if noun is None:
-        return f"concept {number}"
-    text = f"{adjective} {_bare(name)}".strip()
-    if number == 1 and re.match(SOME, noun):
-        return f"some {text}"
-    return text if _is_plural(name) else f"{_article(text)} {text}"
+# --- Names. The library inflect takes walrus, lens and iris for plurals, says "a 8", and needs 2 s to be imported. ----
 
 
-def _bare(name):
-    """A concept without an article, also where its name has one: whoever gives names may write "the", or "some"."""
-    noun, number = _parsed(name)
-    noun = re.sub(ARTICLE, "", noun)
-    if number == 1:
-        return noun
-    return f"{_ordinal(number)} region of {noun}" if looks_plural(noun) else f"{_ordinal(number)} {noun} region"
+class _Noun:
+    """A concept's name as sentences use it, without an article: whoever gives names may write "the", or "some"."""
 
+    def __init__(self, name):
+        numbered = re.fullmatch(r"(.+) ([1-9]\d*)", _readable(name))
+        noun, self.number = (numbered[1], int(numbered[2])) if numbered else (_readable(name), 1)
+        self.nameless = numbered is not None and noun.lower() == "concept"
+        self.first = self.number == 1 and not self.nameless
+        self.plural = self.first and _looks_plural(noun)
+        self.some = self.first and noun.startswith("some ")  # only a person knows what cannot be counted
+        self.bare = re.sub(r"^(some|an?|the)\s+(?=\S)", "", noun)
+        if self.nameless:
+            self.bare = f"concept {self.number}"
+        elif not self.first:
+            region = f"region of {self.bare}" if _looks_plural(noun) else f"{self.bare} region"
+            self.bare = f"{_ordinal(self.number)} {region}"
 
-def _is_plural(name):
-    noun, number = _parsed(name)
-    return noun is not None and number == 1 and looks_plural(noun)
-
-
-def _parsed(name):
-    """Noun and number of a concept, as `asxai.concepts.concepts` names them; no noun where it has none but "concept"."""
-    found = re.fullmatch(r"(.+) ([1-9]\d*)", readable(name))
-    if not found:
-        return readable(name), 1
-    return (None if found[1].lower() == "concept" else found[1]), int(found[2])
+    def phrase(self, adjective=""):
+        """With its article."""
+        text = f"{adjective} {self.bare}".strip()
+        if self.nameless or self.plural and not self.some:
+            return text
+        return f"{'some' if self.some else _article(text)} {text}"
 
 
 def _a(class_name):
     """A class with its article; folders are often named in the plural."""
-    name = readable(class_name)
-    return f"one of the {name}" if looks_plural(name) else f"{_article(name)} {name}"
+    name = _readable(class_name)
+    return f"one of the {name}" if _looks_plural(name) else f"{_article(name)} {name}"
 
 
-def with_the(class_name):
-    return f"the {readable(class_name)}"
+def _the(class_name):
+    return f"the {_readable(class_name)}"
 
 
-def readable(name):
+def _readable(name):
     """Underscores to blanks, without a leading number as in 001.Some_name."""
     return re.sub(r"^\d+\.\s*(?=\D)", "", re.sub(r"[_+\s]+", " ", name).strip())
 
 
-def looks_plural(noun):
+def _looks_plural(noun):
     """Whether the last word looks like a plural; words like lens, iris, grass, walrus and rhinoceros do not."""
     last = noun.split()[-1].lower()
     if re.search(r"(ss|us|is|eros|smos|lens|species|series)$", last):
@@ -185,9 +208,5 @@ def _ordinal(number):
     return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
 
 
-def joined(items, word="and"):
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}"
-
-
-def capitalised(text):
+def _capitalised(text):
     return text[0].upper() + text[1:]
