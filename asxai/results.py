@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import paths
+from .figures.style import say_what_is_missing
 
 CLAIM_COLUMNS = ["notebook", "claim", "paper", "here", "spread", "seeds", "holds"]
 MANY = 50  # test pictures, from which on one is at most 2 points
@@ -17,14 +18,22 @@ DIGITS = 4  # of claims and tables: more than a reader needs; the last may diffe
 
 def save_table(table, data_set, name):
     """Save a tidy table as `figures/<data_set>/<name>.csv`, rounded to `DIGITS`."""
-    paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.csv",
-                           lambda path: table.round(DIGITS).to_csv(path, index=False))
+    paths.write_atomically(
+        _place(data_set) / f"{paths.slug(name)}.csv", lambda path: table.round(DIGITS).to_csv(path, index=False)
+    )
 
 
 def read_table(data_set, name):
     """A table of `save_table`; empty, without columns, where there is none yet."""
     path = _place(data_set) / f"{paths.slug(name)}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+    return _read(path) if path.exists() else pd.DataFrame()
+
+
+def _read(path, **options):
+    try:
+        return pd.read_csv(path, **options)
+    except ValueError as error:  # of pandas: empty, cut off, no text
+        raise ValueError(f"{path} is no table ({error}); remove it, or take it back from git") from error
 
 
 def shown(table, otherwise):
@@ -63,9 +72,12 @@ def save_figure(figure, table, data_set, name):
     """
     save_table(table, data_set, name)
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
-        paths.write_atomically(_place(data_set) / f"{paths.slug(name)}.{suffix}",
-                               lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata))
+        paths.write_atomically(
+            _place(data_set) / f"{paths.slug(name)}.{suffix}",
+            lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata),
+        )
         figure.set_layout_engine("none")  # the first has laid it out; again for every format would double the time
+    say_what_is_missing(figure)
     plt.close(figure)
     return figure
 
@@ -87,16 +99,24 @@ def claim(name, values, paper="", holds=None):
     """
     values = np.atleast_1d(np.asarray(values, dtype=float))
     spread = round(float(values.std(ddof=1)), DIGITS) if len(values) > 1 else ""
-    return {"claim": name, "paper": paper, "here": round(float(values.mean()), DIGITS), "spread": spread,
-            "seeds": len(values), "holds": {True: "yes", False: "no", None: ""}[None if holds is None else bool(holds)]}
+    return {
+        "claim": name,
+        "paper": paper,
+        "here": round(float(values.mean()), DIGITS),
+        "spread": spread,
+        "seeds": len(values),
+        "holds": {True: "yes", False: "no", None: ""}[None if holds is None else bool(holds)],
+    }
 
 
 def few_pictures(count):
     """A sentence in Markdown about claims that rest on few test pictures, or "" where there are `MANY`."""
     if count >= MANY:
         return ""
-    return (f"**These numbers rest on {count} test pictures**, of which one is {100 / count:.0f} points. A “yes” says "
-            "no more than that nothing speaks against it, a “no” may be chance.")
+    return (
+        f"**These numbers rest on {count} test pictures**, of which one is {100 / count:.0f} points. A “yes” says "
+        "no more than that nothing speaks against it, a “no” may be chance."
+    )
 
 
 def record_claims(data_set, notebook, rows):
@@ -114,4 +134,7 @@ def read_claims(data_set, figures=None):
     path = (figures or paths.FIGURES) / paths.slug(data_set) / "claims.csv"
     if not path.exists():
         return pd.DataFrame(columns=CLAIM_COLUMNS)
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    claims = _read(path, dtype=str, keep_default_na=False)
+    if list(claims) != CLAIM_COLUMNS:
+        raise ValueError(f"{path} has the columns {', '.join(claims)}, not {', '.join(CLAIM_COLUMNS)}; remove it")
+    return claims

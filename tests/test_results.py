@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from asxai import paths, results
-from asxai.benchmarks import common_traits, prototypes, sensitivity, trustworthy
 
 
 @pytest.fixture(autouse=True)
@@ -79,13 +78,3 @@ def test_a_short_run_renews_its_own_seed_and_keeps_the_others(figures):
 def test_few_pictures_are_named_beside_claims():
     assert results.few_pictures(50) == ""
     assert results.few_pictures(4).startswith("**These numbers rest on 4 test pictures**, of which one is 25 points.")
-
-
-def test_readme_names_the_targets_that_the_code_has():
-    text = " ".join((paths.ROOT / "README.md").read_text(encoding="utf-8").split())
-    of = lambda name: f"{prototypes.MEASURES[name][1]:.2f}".lstrip("0")
-    assert (f"agreement {of('nmi')}, purity {of('purity')}, consistency {of('consistency')}, order in halves "
-            f"{sensitivity.AGREEMENT_TARGET:g}, specificity {common_traits.DIAGONAL_TARGET:g}, sure answers "
-            f"{100 * trustworthy.SURE_TARGET:.0f} % right on at least {100 * trustworthy.COVERAGE_TARGET:.0f} % of clean pictures, "
-            f"not sure on {100 * trustworthy.NOT_SURE_TARGET:.0f} % of confusing ones").replace(" 0.", " .") in text
-    assert common_traits.SPEED_TARGET == 10 and "inversion ten times as fast" in text

@@ -1,22 +1,69 @@
-"""Claims."""
+"""`make results`: every claim of every notebook in the tables of figures/README.md, ten of them in README.md.
+
+The pages' text is written by hand. Between two marks stands a table, which is written anew:
+
+    <!-- claims of drawn pictures: written by `make results` -->
+    <!-- end of claims -->
+"""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
-from .. import paths
-from ..results import read_claims
+import numpy as np
+import pandas as pd
 
-# the first mark names the data sets of the table
-CLAIMS = re.compile(r"(<!-- claims of ([\w. -]+): written by `python -m asxai.benchmarks.claims` -->\n)"
-                    r".*?(<!-- end of claims -->)", re.DOTALL)
+from .. import paths, results
+
+TABLES = re.compile(r"(<!-- claims of ([\w ]+): written by `make results` -->\n).*?(<!-- end of claims -->)", re.DOTALL)
+MARKS = {"yes": " ✓", "no": " ✗", "": ""}
+TEN = re.compile(r"(<!-- ten claims: written by `make results` -->\n).*?(<!-- end of claims -->)", re.DOTALL)
+# what README.md shows, in words
+HEADLINES = {
+    "test_accuracy": "explaining costs no accuracy",
+    "offdiag_cosine_before_replacement": "basis vectors are orthogonal (mean cosine) ...",
+    "offdiag_cosine": "... also once patches replace them",
+    "concept_nmi": "concepts agree with true parts (NMI; target .65) ...",
+    "kmeans_nmi": "... k-means on the same features, to compare",
+    "specificity_diagonal": "hiding a concept lowers its own activation most",
+    "rank_vs_causal": "rank says what matters (Spearman with the logit's drop)",
+    "hybrid_parents_all_kinds": "the best classes are all parents of a hybrid (share, all kinds)",
+    "sure_accuracy": "“I am sure” is right",
+    "not_sure_where_softmax_is_wrong": "“not sure” where the softmax is sure (above .9), but wrong",
+}
 
 
-def claims_markdown(data_sets, figures=None):
-    """The claims of some data sets as one Markdown table: a row per claim, a column per data set."""
-    tables = {data_set: read_claims(data_set, figures) for data_set in data_sets}
-    rows = dict.fromkeys((r.notebook, r.claim, r.paper) for t in tables.values() for r in t.itertuples())
-    rows = sorted(rows, key=lambda row: row[0])  # by notebook; within one as they were recorded
+def over_seeds(others: pd.DataFrame, name: str, value: float) -> list[float]:
+    """The value of one seed and those of other seeds, rows of `seed_row` in `others`, which may be empty."""
+    return [value, *(others[name].dropna() if name in others else ())]
+
+
+def claim_over_seeds(others: pd.DataFrame, name: str, value: float, paper="", holds: Callable | None = None) -> dict:
+    """`results.claim` of `over_seeds`; `holds` is asked of the mean."""
+    values = over_seeds(others, name, value)
+    return results.claim(name, values, paper, None if holds is None else holds(np.mean(values)))
+
+
+def seed_row(seed: int, claims: list[dict]) -> pd.DataFrame:
+    """The claims of one seed side by side, a table of one row."""
+    return pd.DataFrame([{"seed": seed, **{row["claim"]: row["here"] for row in claims}}])
+
+
+def groups(figures: Path | None = None) -> dict[str, list[str]]:
+    """The data sets that have claims, sorted, by the kind of their pictures."""
+    names = sorted(path.parent.name for path in (figures or paths.FIGURES).glob("*/claims.csv"))
+    drawn = [name for name in names if name.startswith("menagerie-")]
+    return {"drawn pictures": drawn, "photographs": [name for name in names if name not in drawn]}
+
+
+def markdown(data_sets: list[str], figures: Path | None = None) -> str:
+    """The claims of some data sets as one table: a row per claim, sorted by notebook, and a column per data set."""
+    tables = {data_set: results.read_claims(data_set, figures) for data_set in data_sets}
+    rows = dict.fromkeys(
+        (row.notebook, row.claim, row.paper) for table in tables.values() for row in table.itertuples()
+    )
     lines = ["| notebook | claim | paper | " + " | ".join(tables) + " |", "|---" * (3 + len(tables)) + "|"]
-    for notebook, name, paper in rows:
+    for notebook, name, paper in sorted(rows, key=lambda row: row[0]):  # within a notebook as they were recorded
         cells = [_cell(table[(table["notebook"] == notebook) & (table["claim"] == name)]) for table in tables.values()]
         lines.append(f"| {notebook} | `{name}` | {paper} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -27,17 +74,31 @@ def _cell(rows):
         return ""
     row = rows.iloc[0]
     spread = row["spread"] and (f" {row['spread']}" if row["spread"].startswith("[") else f" ± {row['spread']}")
-    return row["here"] + spread + {"yes": " ✓", "no": " ✗", "": ""}[row["holds"]]
+    return row["here"] + spread + MARKS[row["holds"]]
 
 
-def with_claims(text, figures=None):
-    """A page with the table between its two marks renewed. Raises ValueError when the marks are missing."""
-    if not CLAIMS.search(text):
-        raise ValueError("README.md has lost its marks `<!-- claims of <data sets>: ...` and `<!-- end of claims -->`; "
-                         "put them where the table goes")
-    return CLAIMS.sub(lambda found: f"{found[1]}{claims_markdown(found[2].split(), figures)}\n{found[3]}", text)
+def renewed(page: str, figures: Path | None = None) -> str:
+    """The page with each table written anew. Raises ValueError when a mark is missing."""
+    data_sets = groups(figures)
+    if [name for _, name, _ in TABLES.findall(page)] != list(data_sets):
+        raise ValueError(f"figures/README.md must have marks, as {__name__} describes them, for {', '.join(data_sets)}")
+    return TABLES.sub(lambda mark: f"{mark[1]}{markdown(data_sets[mark[2]], figures)}\n{mark[3]}", page)
+
+
+def headlines(page: str, figures: Path | None = None) -> str:
+    """README.md with its ten claims written anew. Raises ValueError when a mark is missing."""
+    data_sets = groups(figures)["drawn pictures"]
+    tables = {data_set: results.read_claims(data_set, figures).set_index("claim") for data_set in data_sets}
+    lines = ["| claim | paper | " + " | ".join(tables) + " |", "|---" * (2 + len(tables)) + "|"]
+    for name, words in HEADLINES.items():
+        papers = [table.loc[name, "paper"] for table in tables.values() if name in table.index]
+        cells = [_cell(table[table.index == name]) for table in tables.values()]
+        lines.append(f"| {words} | {next(iter(papers), '')} | " + " | ".join(cells) + " |")
+    if not TEN.search(page):
+        raise ValueError(f"README.md must have its marks for ten claims, see {__name__}")
+    return TEN.sub(lambda mark: mark[1] + "\n".join(lines) + f"\n{mark[2]}", page)
 
 
 if __name__ == "__main__":
-    readme = paths.ROOT / "README.md"
-    readme.write_text(with_claims(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, write in ((paths.FIGURES / "README.md", renewed), (paths.ROOT / "README.md", headlines)):
+        page.write_text(write(page.read_text(encoding="utf-8")), encoding="utf-8")

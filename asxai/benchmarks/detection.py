@@ -1,4 +1,8 @@
-"""Detection."""
+"""How to notice pictures of classes that a study never saw: two scores of concepts beside four detectors (notebook 05).
+
+known, strange = (detection_scores(explainer, pictures) for pictures in (study.data.test, hybrids))
+table = detection_table(known, strange)     # AUROC, and FPR at 95 %, of each
+"""
 
 import numpy as np
 import pandas as pd
@@ -7,35 +11,37 @@ import torch.nn.functional as F
 from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from ..data.datasets import Split
+from ..explain.explainer import Explainer
 from ..explain.scores import concept_activation
 from ..statistics import bootstrap
 
 WEAKEST = 2  # concepts of a class that show that a picture is not of it, see `weakest_leads`
 NEIGHBOURS = 10  # of the k-nearest-neighbour detector: fewer than a class has pictures
-PCS, CONCEPTS, MSP, ENERGY, MAHALANOBIS, NEAREST = ("PCS", "lead of concepts", "maximum softmax", "energy",
-                                                    "Mahalanobis", "k nearest neighbours")
+PCS, CONCEPTS, MSP, ENERGY = "PCS", "lead of concepts", "maximum softmax", "energy"
+MAHALANOBIS, NEAREST = "Mahalanobis", "k nearest neighbours"
 
 
-def weakest_leads(values, predicted, count=WEAKEST):
+def weakest_leads(values: np.ndarray, predicted: np.ndarray, count: int = WEAKEST) -> np.ndarray:
     """How far the predicted class is ahead in those concepts in which it is so least: mean of `count`, `(picture,)`.
 
     values: PCS or A_s, `(picture, class, concept)`, NaN where a class lacks the concept. predicted: `(picture,)`. Ahead
     of the best other class that has the concept; where none has it, by all of its value (as the rules' delta).
 
     A hybrid has some parts of the class that the network names, and these are as strong as ever; what gives it away are
-    the others, which fit another class better. Of means over all concepts the strong ones hide that. Two, and not one
-    or three, was chosen on hybrids with seeds of their own against validation pictures.
+    the others, which fit another class better. Means over all concepts hide that behind the strong ones. Two, and not
+    one or three, was chosen on hybrids with seeds of their own against validation pictures.
     """
-    values, index = np.asarray(values, dtype=np.float64), np.arange(len(values))
-    own, others = values[index, predicted], values.copy()
+    index, others = np.arange(len(values)), np.array(values, dtype=np.float64)
+    named = others[index, predicted].copy()
     others[index, predicted] = np.nan
     best = np.where(np.isnan(others), -np.inf, others).max(axis=1)
-    leads = np.sort(own - np.where(np.isfinite(best), best, 0), axis=1)[:, :count]  # NaN, lacking concepts, come last
+    leads = np.sort(named - np.where(np.isfinite(best), best, 0), axis=1)[:, :count]  # NaN, lacking concepts, come last
     known = np.isfinite(leads)
     return np.where(known, leads, 0).sum(axis=1) / known.sum(axis=1).clip(1)
 
 
-def detection_scores(explainer, pictures):
+def detection_scores(explainer: Explainer, pictures: torch.Tensor | Split) -> dict[str, np.ndarray]:
     """How strange pictures look, by six detectors: `{name: (picture,)}`, higher is stranger.
 
     pictures: uint8 `(picture, 3, size, size)`, or a split of the data set, whose features are cached
@@ -45,26 +51,28 @@ def detection_scores(explainer, pictures):
     vector, fitted on training pictures.
     """
     study, train = explainer.study, explainer.study.data.train
-    known, labels = study.similarity(train), torch.from_numpy(train.labels)
-    weight = study.model.last_layer.weight.detach().cpu()
-    similarity = (torch.cat([out.similarity for out in explainer.activate(pictures)])
-                  if isinstance(pictures, torch.Tensor) else study.similarity(pictures))
-    logits = F.linear(similarity.flatten(1), weight)
+    if isinstance(pictures, torch.Tensor):
+        similarity = torch.cat([out.similarity for out in explainer.activate(pictures)])
+    else:
+        similarity = study.similarity(pictures)
+    activation, features = concept_activation(explainer.concepts, similarity), similarity.flatten(1)
+    logits = F.linear(features, study.model.last_layer.weight.detach().cpu())
     predicted = logits.argmax(dim=1).numpy()
-    activation = concept_activation(explainer.concepts, similarity)
-    found = {PCS: -weakest_leads(explainer.scores.pcs(activation), predicted),
-             CONCEPTS: -weakest_leads(activation, predicted)}
-    features, fitted = similarity.flatten(1), known.flatten(1)
-    found[MSP] = MaxSoftmax.score(logits).numpy()
-    found[ENERGY] = EnergyBased.score(logits).numpy()
+    fitted, labels = study.similarity(train).flatten(1), torch.from_numpy(train.labels)
     # float32, as the detector computes it: on 140 features that agrees with float64 to five digits
-    found[MAHALANOBIS] = Mahalanobis(None).fit_features(fitted, labels).predict_features(features).numpy()
-    neighbours = min(NEIGHBOURS, len(fitted))
-    found[NEAREST] = KNN(None, k=neighbours).fit_features(fitted, labels).predict_features(features).numpy()
-    return found
+    mahalanobis = Mahalanobis(None).fit_features(fitted, labels)
+    nearest = KNN(None, k=min(NEIGHBOURS, len(fitted))).fit_features(fitted, labels)
+    return {
+        PCS: -weakest_leads(explainer.scores.pcs(activation), predicted),
+        CONCEPTS: -weakest_leads(activation, predicted),
+        MSP: MaxSoftmax.score(logits).numpy(),
+        ENERGY: EnergyBased.score(logits).numpy(),
+        MAHALANOBIS: mahalanobis.predict_features(features).numpy(),
+        NEAREST: nearest.predict_features(features).numpy(),
+    }
 
 
-def detection_table(known, strange, draws=300):
+def detection_table(known: dict, strange: dict, draws: int = 300) -> pd.DataFrame:
     """AUROC and FPR at 95 % of telling strangers from known pictures, a row per method and measure, with intervals.
 
     known, strange: of `detection_scores`. FPR: share of strangers taken for known where 95 % of the known are.
@@ -76,9 +84,8 @@ def detection_table(known, strange, draws=300):
         truth = np.repeat([0, 1], [len(known[method]), len(strange[method])])
         for measure, of, better in (("AUROC", _auroc, "higher"), ("FPR at 95 %", _false_positive_rate, "lower")):
             low, high = bootstrap(lambda weights: np.array([of(truth, values, w) for w in weights]), truth, draws)
-            rows.append({"method": method, "measure": measure, "value": of(truth, values), "low": float(low),
-                         "high": float(high), "better": better})
-    return pd.DataFrame(rows)
+            rows.append((method, measure, of(truth, values), float(low), float(high), better))
+    return pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high", "better"])
 
 
 def _auroc(truth, values, weights=None):
@@ -86,7 +93,7 @@ def _auroc(truth, values, weights=None):
 
 
 def _false_positive_rate(truth, values, weights=None):
-    """Of strangers taken for known, at the threshold that keeps 95 % of the known."""
+    """Share of strangers taken for known, at the threshold that keeps 95 % of the known."""
     # known pictures are the positives here; every threshold counts, also those that a drawn curve would not show
     missed, kept, _ = roc_curve(1 - truth, -values, sample_weight=weights, drop_intermediate=False)
     return float(missed[np.searchsorted(kept, 0.95 - 1e-12)])

@@ -1,114 +1,143 @@
-"""Importance."""
+"""Whether a measure of importance foretells what a concept is worth to the decision (notebook 04).
 
+    measured = causal_check(study, regions, ranks, study.data.test, 20)     # a ClassImportance per class
+    table = correlation_table(measured)                                     # does R_s foretell what really falls?
+
+The paper holds that a concept whose filters have maps of high rank matters more. That can be tested: hide the concept,
+or on drawn pictures do not draw the part, and see how far the logit of the picture's class falls. The same is asked of
+simpler measures of importance, which read the same layer on the same pictures.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.stats import qmc
 
 from ..concepts.masks import conceal
 from ..concepts.names import is_named_after
-from ..data.datasets import spread_over
+from ..data.datasets import Split, spread_over
 from ..data.features import BATCH
 from ..data.pictures import to_batch
 from ..data.sources import drawn_without
+from ..model.protocnn import ProtoCNN
 from ..progress import bar
+from ..ranks.layers import LayerRanks
 from ..ranks.ranks import by_overlap, sensitivity
+from ..statistics import spearman, spearman_rows
+from ..study import Study
 
 RANK, ACTIVATION, GRADIENT, SOBOL = "R_s", "mean activation", "gradient x activation", "Sobol index"
 HIDDEN, UNDRAWN = "concept hidden", "part not drawn"
 MEAN = "mean over classes"
+POINTS = 32  # of the Sobol sequence; a power of two
+
+
+class ClassImportance(NamedTuple):
+    """What each method says of the concepts of a class, and what really happens; arrays are `(picture, concept)`."""
+
+    class_name: str
+    names: tuple  # (concept,)
+    methods: dict  # method: importance
+    causes: dict  # reference: drop of the logit; NaN for a concept that is named after no part
+
+
+def causal_check(study: Study, regions: Callable, ranks: list[LayerRanks], split: Split, pictures: int):
+    """`ClassImportance` of each class, a list.
+
+    regions: of `asxai.concepts.masks.concept_regions`. ranks: of the last added layer, a class each. pictures: of a
+    class, in which something is hidden or not drawn, evenly spread over the split. R_s and mean activation are read
+    from the pictures of `ranks`, gradient x activation from all of the split.
+    """
+    result = []
+    for label, layer in enumerate(ranks):
+        members = split.take(split.labels == label)
+        few = spread_over(members, pictures)
+        region, whole = regions(label, few), to_batch(few.paths, study.config.size)
+        before = class_logits(study, whole, label)
+        masks = bar(region.masks.unbind(1), desc=f"hidden concepts, {layer.class_name}")
+        hidden = [before - class_logits(study, conceal(whole, mask, False, "mean"), label) for mask in masks]
+        undrawn = None
+        if study.data.part_names:
+            parts, drawn = drawn_without(study, few, f"drawing without parts, {layer.class_name}")
+            after = class_logits(study, drawn.flatten(0, 1), label).reshape(drawn.shape[:2])
+            undrawn = dict(zip(parts, before - after))
+        gradients = gradient_activation(study.model, study.features(members)[0], label)
+        sobol = sobol_indices(study.model, study.features(few)[0], region.masks, label)
+        by_name = (dict(zip(region.names, values)) for values in (sobol.T, hidden))
+        result.append(class_importance(layer, gradients, *by_name, undrawn))
+    return result
+
+
+def class_importance(layer: LayerRanks, gradients, sobol: dict, hidden: dict, undrawn: dict | None = None):
+    """`ClassImportance` of one class.
+
+    gradients: `(picture, filter)`, of `gradient_activation`. sobol, hidden: per concept `(picture,)`. undrawn: the same
+    per true part; it stands beside all concepts of its name, "x 2" like "x". R_s, mean activation and gradient x
+    activation of a concept are means over filters, weighed alike.
+    """
+    of_filters = lambda values: sensitivity(values, by_overlap(layer.iou)).per_picture
+    of_names = lambda values: np.stack([values[name] for name in layer.names], axis=1)
+    methods = {RANK: layer.sensitivity().per_picture, ACTIVATION: of_filters(np.abs(layer.activation))}
+    methods |= {GRADIENT: of_filters(gradients), SOBOL: of_names(sobol)}
+    causes = {HIDDEN: of_names(hidden)}
+    if undrawn is not None:
+        no_part = np.full(len(causes[HIDDEN]), np.nan)
+        of_part = lambda name: next((drop for part, drop in undrawn.items() if is_named_after(name, part)), no_part)
+        causes[UNDRAWN] = of_names({name: of_part(name) for name in layer.names})
+    return ClassImportance(layer.class_name, layer.names, methods, causes)
 
 
 @torch.inference_mode()
-def class_logits(study, pictures, label):
+def class_logits(study: Study, pictures: torch.Tensor, label: int) -> np.ndarray:
     """Logit of one class for uint8 pictures `(picture, 3, height, width)`: `(picture,)`."""
-    device = study.model.feature_mean.device
-    return torch.cat([study.model(study.model.features(batch.to(device))).logits[:, label].cpu()
-                      for batch in pictures.split(BATCH)]).double().numpy()
+    model, device = study.model, study.model.feature_mean.device
+    logits = [model(model.features(batch.to(device))).logits[:, label].cpu() for batch in pictures.split(BATCH)]
+    return torch.cat(logits).double().numpy()
 
 
-def hidden_drops(study, regions, split, pictures=30, fill="mean"):
-    """What hiding a concept takes from the logit of the picture's class: per class `(names, (picture, concept))`."""
-    results = []
-    for label, class_name in enumerate(study.class_names):
-        shown = spread_over(split.take(split.labels == label), pictures)
-        region, whole = regions(label, shown), to_batch(shown.paths, study.config.size)
-        before = class_logits(study, whole, label)
-        after = [class_logits(study, conceal(whole, region.masks[:, k], False, fill), label)
-                 for k in bar(range(len(region.names)), desc=f"hidden concepts, {class_name}")]
-        results.append((tuple(region.names), before[:, None] - np.stack(after, axis=1)))
-    return results
-
-
-def undrawn_drops(study, split, pictures=30):
-    """What not drawing a true part takes from the logit of the picture's class: per class `(parts, (picture, part))`.
-
-    Empty for data sets that are not drawn.
-    """
-    results = []
-    for label, class_name in enumerate(study.class_names if study.data.part_names else []):
-        shown = spread_over(split.take(split.labels == label), pictures)
-        parts, drawn = drawn_without(study, shown, f"drawing without parts, {class_name}")
-        after = class_logits(study, drawn.flatten(0, 1), label).reshape(drawn.shape[:2])
-        before = class_logits(study, to_batch(shown.paths, study.config.size), label)
-        results.append((parts, (before - after).T))
-    return results
-
-
-def gradient_activation(study, split, pictures=100):
-    """Gradient x activation of the last added layer's filters: per class `(picture, filter)`.
+def gradient_activation(model: ProtoCNN, features: torch.Tensor, label: int) -> np.ndarray:
+    """Gradient x activation of the last added layer's filters, from cached features: `(picture, filter)`.
 
     |mean over the map of activation times gradient of the class logit|: what the logit loses, to first order, without
     the filter (Molchanov et al., ICLR 2017), a criterion for pruning like the rank. It is read by filter because over
     the channels of a cell the products sum to zero: a cosine does not depend on the embedding's length.
-
-    pictures: of a class, evenly spread over the split. From cached features.
     """
-    results, device = [], study.model.feature_mean.device
-    for label in range(len(study.class_names)):
-        shown, found = spread_over(split.take(split.labels == label), pictures), []
-        for batch in study.features(shown)[0].split(BATCH):
-            with torch.no_grad():
-                embedding = study.model.embed(batch.to(device))
-            with torch.enable_grad():
-                logits = study.model.compare(embedding.requires_grad_()).logits[:, label]
-                gradient, = torch.autograd.grad(logits.sum(), embedding)
-            found.append((embedding.detach() * gradient).mean(dim=(2, 3)).abs().cpu().double())
-        results.append(torch.cat(found).numpy())
-    return results
+    products = []
+    for batch in features.split(BATCH):
+        embedding = model.embed(batch.to(model.feature_mean.device)).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(model.compare(embedding).logits[:, label].sum(), embedding)
+        products.append((embedding.detach() * gradient).mean(dim=(2, 3)).abs().cpu().double())
+    return torch.cat(products).numpy()
 
 
 @torch.inference_mode()
-def sobol_indices(study, regions, split, pictures=30, points=32, seed=0):
-    """Total Sobol index of each concept for the logit of the class: per class `(names, (picture, concept))`.
+def sobol_indices(model: ProtoCNN, features: torch.Tensor, masks: torch.Tensor, label: int) -> np.ndarray:
+    """Total Sobol index of each concept for the logit of the class, from cached features: `(picture, concept)`.
 
     The cells of each concept fade by a factor from 0 to 1 into the picture's mean embedding; the index is the share of
     the logit's variance that goes with a concept's factor, alone and together with others (Jansen's estimator on a
-    scrambled Sobol sequence; for masks of pictures: Fel et al., NeurIPS 2021). points: a power of two
-
-    pictures: of a class, evenly spread over the split. From cached features.
+    scrambled Sobol sequence; for masks of pictures: Fel et al., NeurIPS 2021). masks: bool `(picture, concept, size,
+    size)`
     """
-    results, device = [], study.model.feature_mean.device
-    for label, class_name in enumerate(study.class_names):
-        shown = spread_over(split.take(split.labels == label), pictures)
-        region, features = regions(label, shown), study.features(shown)[0]
-        factors, indices = _factors(len(region.names), points, seed).to(device), []
-        for one, masks in bar(list(zip(features, region.masks)), desc=f"Sobol indices, {class_name}"):
-            embedding = study.model.embed(one[None].to(device))[0]
-            # share of each cell that a mask covers, (concept, height, width)
-            inside = F.adaptive_avg_pool2d(masks.float()[None], embedding.shape[1:])[0].to(device)
-            logits = _faded_logits(study.model, embedding, inside, factors)[:, label].cpu().double().numpy()
-            logits = logits.reshape(len(masks) + 1, points)  # the sample, then with each factor drawn anew
-            indices.append(((logits[0] - logits[1:]) ** 2).mean(axis=1) / 2 / max(logits.var(), 1e-12))
-        results.append((tuple(region.names), np.stack(indices)))
-    return results
+    device, indices = model.feature_mean.device, []
+    factors = _factors(masks.shape[1]).to(device)
+    for one, covers in bar(list(zip(features, masks)), desc="Sobol indices"):
+        embedding = model.embed(one[None].to(device))[0]
+        # share of each cell that a mask covers, (concept, height, width)
+        inside = F.adaptive_avg_pool2d(covers.float()[None], embedding.shape[1:])[0].to(device)
+        logits = _faded_logits(model, embedding, inside, factors)[:, label].cpu().double().numpy()
+        logits = logits.reshape(len(covers) + 1, POINTS)  # the sample, then with each factor drawn anew
+        indices.append(((logits[0] - logits[1:]) ** 2).mean(axis=1) / 2 / max(logits.var(), 1e-12))
+    return np.stack(indices)
 
 
-def _factors(count, points, seed):
+def _factors(count):
     """How much of each concept is left, `(point, concept)`: a sample, then for each concept that with it drawn anew."""
-    sample = torch.from_numpy(qmc.Sobol(2 * count, seed=seed).random(points)).float()
+    sample = torch.from_numpy(qmc.Sobol(2 * count, seed=0).random(POINTS)).float()
     first, second = sample[:, :count], sample[:, count:]
     swapped = first.repeat(count, 1, 1)  # (concept, point, concept)
     swapped[torch.arange(count), :, torch.arange(count)] = second.T
@@ -129,46 +158,68 @@ def _faded_logits(model, embedding, inside, factors):
     return torch.cat(logits)
 
 
-class ClassImportance(NamedTuple):
-    """What each method says of the concepts of a class, and what really happens; arrays are `(picture, concept)`."""
+def importance_table(measured: list[ClassImportance]) -> pd.DataFrame:
+    """A row per class, concept, method and reference: `value` of the method, `causal` drop of the logit."""
+    rows = [
+        (one.class_name, name, method, reference, value, drop)
+        for one in measured
+        for reference, drops in one.causes.items()
+        for method, values in one.methods.items()
+        for name, value, drop in zip(one.names, values.mean(axis=0), drops.mean(axis=0))
+        if np.isfinite(drop)
+    ]
+    return pd.DataFrame(rows, columns=["class", "concept", "method", "reference", "value", "causal"])
 
-    class_name: str
-    names: tuple  # (concept,)
-    methods: dict  # method: importance
-    causes: dict  # reference: drop of the logit; NaN for a concept that is named after no part
 
+def correlation_table(measured: list[ClassImportance], draws=1000) -> pd.DataFrame:
+    """Spearman's correlation of importance and drop over the concepts of a class: a row per method, reference, class.
 
-def class_importance(found, gradients, sobol, hidden, undrawn=()):
-    """`ClassImportance` of each class.
-
-    found: `LayerRanks` of the last added layer, a class each; gradients, sobol, hidden, undrawn: of
-        `gradient_activation`, `sobol_indices`, `hidden_drops` and `undrawn_drops`
-
-    R_s, mean activation and gradient x activation of a concept are means over filters, weighed alike. A part that
-    is not drawn stands beside all concepts of its name, "x 2" like "x".
+    `spearman` with `low` and `high`, a 95 % bootstrap interval over pictures, `concepts`, and `chance`: what 2.5 % of
+    random orders of the concepts exceed. Last come rows of the class `MEAN`, the mean of the classes' correlations.
+    NaN for fewer than 3 concepts; means are over the other classes.
     """
-    results = []
-    for label, own in enumerate(found):
-        of_concepts = lambda values, own=own: sensitivity(values, by_overlap(own.iou)).per_picture
-        of_names = lambda given, own=own: given[1][:, [given[0].index(name) for name in own.names]]
-        methods = {RANK: own.sensitivity().per_picture, ACTIVATION: of_concepts(np.abs(own.activation)),
-                   GRADIENT: of_concepts(gradients[label]), SOBOL: of_names(sobol[label])}
-        causes = {HIDDEN: of_names(hidden[label])}
-        if undrawn:
-            parts, drops = undrawn[label]
-            without = np.full(len(drops), np.nan)
-            causes[UNDRAWN] = np.stack([next((drop for part, drop in zip(parts, drops.T) if is_named_after(name, part)),
-                                             without) for name in own.names], axis=1)
-        results.append(ClassImportance(own.class_name, own.names, methods, causes))
-    return results
+    rows, means = [], []
+    for reference in measured[0].causes:
+        for method in measured[0].methods:
+            pairs = [(one.methods[method], one.causes[reference]) for one in measured]
+            each = [_correlations(*pair, draws, [0, label]) for label, pair in enumerate(pairs)]
+            rows += [(method, reference, one.class_name, *_summary(*values)) for one, values in zip(measured, each)]
+            if known := [values for values in each if np.isfinite(values[1])]:
+                counts, *values = zip(*known)
+                mean = (np.mean(of_classes, axis=0) for of_classes in values)
+                means.append((method, reference, MEAN, *_summary(sum(counts), *mean)))
+    columns = ["method", "reference", "class", "concepts", "spearman", "low", "high", "chance"]
+    return pd.DataFrame(rows + means, columns=columns)
 
 
-def causal_check(study, regions, found, split, pictures=20):
-    """`class_importance` with all that goes into it; found: `LayerRanks` of the last added layer.
+def _correlations(values, drops, draws, seed):
+    """How many concepts, Spearman's correlation, and `(draw,)` of it: with pictures, and with orders drawn again."""
+    known = np.isfinite(values).all(axis=0) & np.isfinite(drops).all(axis=0)
+    values, drops, generator = values[:, known], drops[:, known], np.random.default_rng(seed)
+    count, correlation = int(known.sum()), spearman(values.mean(axis=0), drops.mean(axis=0))
+    if np.isnan(correlation):
+        return count, correlation, *np.full((2, draws), np.nan)
+    redrawn = [redrawn_means(side, draws, generator) for side in (values, drops)]  # which differ in their pictures
+    orders = generator.permuted(np.tile(values.mean(axis=0), (draws, 1)), axis=1)
+    return count, correlation, _spearman_rows(*redrawn), _spearman_rows(orders, drops.mean(axis=0)[None])
 
-    pictures: of a class, in which something is hidden or not drawn. R_s, mean activation and gradient x activation are
-    read from all pictures of the split.
-    """
-    return class_importance(found, gradient_activation(study, split, int(split.class_counts().max())),
-                            sobol_indices(study, regions, split, pictures),
-                            hidden_drops(study, regions, split, pictures), undrawn_drops(study, split, pictures))
+
+def _summary(concepts, correlation, redrawn, shuffled):
+    return concepts, correlation, *np.quantile(redrawn, [0.025, 0.975]), np.quantile(shuffled, 0.975)
+
+
+def redrawn_means(values: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Means of `(picture, concept)` over pictures drawn again, `(draw, concept)`."""
+    count = len(values)
+    return generator.multinomial(count, np.full(count, 1 / count), draws) @ values / count
+
+
+def _spearman_rows(first, second):
+    """Spearman's correlation of each row, `(row, concept)` to `(row,)`; 0 for a row without an order."""
+    return np.nan_to_num(spearman_rows(first.round(12), second.round(12)))
+
+
+def causal_reference(correlations: pd.DataFrame) -> str:
+    """Which reference counts: parts that are not drawn where there are any, else hidden concepts."""
+    means = correlations[correlations["class"] == MEAN]
+    return UNDRAWN if (means["reference"] == UNDRAWN).any() else HIDDEN

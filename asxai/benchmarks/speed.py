@@ -13,7 +13,7 @@ import torch
 
 from .. import paths
 from ..config import Config
-from ..data.features import fixed_part
+from ..data.features import BATCH, fixed_part
 from ..model.recipe import build_model
 from ..model.replacement import replace_basis_vectors
 from ..model.training import Trainer
@@ -21,10 +21,10 @@ from ..model.training import Trainer
 PAIRS, CLASSES = 7, 2
 
 
-def paired_ratio(ours, bare, pairs=PAIRS):
+def paired_ratio(ours, bare):
     """Median over pairs of seconds(ours) / seconds(bare), and both medians, after one warm-up of each."""
     ours(), bare()
-    seconds = np.array([[_seconds(ours), _seconds(bare)] for _ in range(pairs)])
+    seconds = np.array([[_seconds(ours), _seconds(bare)] for _ in range(PAIRS)])
     return float(np.median(seconds[:, 0] / seconds[:, 1])), *np.median(seconds, axis=0)
 
 
@@ -64,10 +64,10 @@ def replacement(device, pictures):
 
     @torch.inference_mode()
     def bare():
-        for batch in features.split(32):
+        for batch in features.split(BATCH):
             model.backbone_map(batch.to(device))
 
-    return paired_ratio(lambda: replace_basis_vectors(model, features, labels, 32), bare)
+    return paired_ratio(lambda: replace_basis_vectors(model, features, labels, BATCH), bare)
 
 
 def cached_epoch(device, pictures):
@@ -80,22 +80,19 @@ def cached_epoch(device, pictures):
 def main(device=None):
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pictures = torch.randint(0, 256, (128, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    rows = []
-    for name, limit, (ratio, ours, bare) in (
-            ("training step / bare forward and backward, batch of 32", 1.15, training_step(device, pictures[:32])),
-            ("replacement / one forward pass, 128 pictures", 1.2, replacement(device, pictures))):
-        rows.append({"what": name, "value": round(ratio, 3), "unit": "ratio", "limit": f"{limit:g}",
-                     "seconds": f"{ours:.3f} / {bare:.3f}"})
-    epoch = round(cached_epoch(device, pictures), 4)
-    rows.append({"what": "epoch on cached features, 128 pictures in 1 view", "value": epoch, "unit": "s"})
+    step, stage2 = training_step(device, pictures[:BATCH]), replacement(device, pictures)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    rows.append({"what": "peak memory of this run", "value": round(peak / 1024**3, 2), "unit": "GiB"})
+    rows = [
+        ("training step / bare forward and backward, batch of 32", f"{step[0]:.3f}", "ratio", "1.15", step[1:]),
+        ("replacement / one forward pass, 128 pictures", f"{stage2[0]:.3f}", "ratio", "1.2", stage2[1:]),
+        ("epoch on cached features, 128 pictures in 1 view", f"{cached_epoch(device, pictures):.4f}", "s", "", ()),
+        ("peak memory of this run", f"{peak / 1024**3:.2f}", "GiB", "", ()),
+    ]
     if device.type == "cuda":
-        rows.append({"what": "peak GPU memory", "value": round(torch.cuda.max_memory_allocated() / 1024**3, 2),
-                     "unit": "GiB"})
-    columns = ["what", "value", "unit", "limit", "seconds"]
-    table = pd.DataFrame([dict.fromkeys(columns, "") | row for row in rows])[columns]
+        rows.append(("peak GPU memory", f"{torch.cuda.max_memory_allocated() / 1024**3:.2f}", "GiB", "", ()))
+    table = pd.DataFrame(rows, columns=["what", "value", "unit", "limit", "seconds"])
+    table["seconds"] = [" / ".join(f"{value:.3f}" for value in sides) for sides in table["seconds"]]
     print(f"EfficientNet-Lite0, 224 px, {device}, {torch.get_num_threads()} threads, medians of {PAIRS} pairs")
     print(table.to_string(index=False))
     paths.write_atomically(paths.RUNS / "bench.csv", lambda path: table.to_csv(path, index=False))

@@ -1,4 +1,4 @@
-"""What Proto-CNN is compared with: the black box on the same features."""
+"""What Proto-CNN is compared with: the black box on the same features. It predicts, and has no concepts."""
 
 import warnings
 
@@ -8,10 +8,34 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..data.features import BATCH, split_features
+from ..data.features import BATCH
 from ..model.recipe import build_model
+from .base import Method, features
 
 INVERSE_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+class BlackBox(Method, name="black box"):
+    """Logistic regression on the pooled features of the untouched backbone, see `fit_probe`."""
+
+    def learn(self):
+        config, device = self.study.config, self.study.model.feature_mean.device
+        self.probe = fit_probe(config, self.study.data, device)
+        self.untouched = build_model(config, len(self.study.class_names)).to(device)
+
+    def names(self, label):
+        return ()
+
+    def maps(self, pictures, label):
+        return torch.zeros(len(pictures), 0, 1, 1)
+
+    def predict(self, pictures):
+        values = features(self.untouched, pictures, self.study.config.size)
+        return self.probe.predict_proba(pooled_features(self.untouched, values))
+
+    def accuracy(self, split):
+        """Share of pictures that it is right about: what the explanations of other methods cost."""
+        return float((self.predict(split).argmax(axis=1) == split.labels).mean())
 
 
 @torch.inference_mode()
@@ -27,31 +51,12 @@ def fit_probe(config, data, device="cpu"):
     The strength of its L2 penalty is chosen on the validation split; it is the pipeline's `[-1].C`.
     """
     model = build_model(config, len(data.class_names)).to(device)
-    train, validation = (_probe_features(model, config, split, name)
-                         for name, split in (("train", data.train), ("validation", data.validation)))
-    best = None
-    for c in INVERSE_PENALTIES:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties need not converge to be compared
+    train, validation = (
+        pooled_features(model, features(model, split, config.size)) for split in (data.train, data.validation)
+    )
+    probes = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000)) for c in INVERSE_PENALTIES]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties need not converge to be compared
+        for probe in probes:
             probe.fit(train, data.train.labels)
-        accuracy = probe.score(validation, data.validation.labels)
-        if best is None or accuracy > best[0]:
-            best = (accuracy, probe)
-    return best[1]
-
-
-def _probe_features(model, config, split, name):
-    return pooled_features(model, split_features(model, split, config.size, desc=f"{name} features")[0])
-
-
-def black_box_probe(config, data, device="cpu"):
-    """What `fit_probe` reaches: test and validation accuracy, and its penalty, as a dict.
-
-    It has no prototypes, so it shows what the explanation costs.
-    """
-    probe, model = fit_probe(config, data, device), build_model(config, len(data.class_names)).to(device)
-    accuracy = {name: float(probe.score(_probe_features(model, config, split, name), split.labels))
-                for name, split in (("validation", data.validation), ("test", data.test))}
-    return {"test_accuracy": accuracy["test"], "validation_accuracy": accuracy["validation"],
-            "inverse_penalty": probe[-1].C, "features": int(probe[0].n_features_in_)}
+    return max(probes, key=lambda probe: probe.score(validation, data.validation.labels))  # of equals the first

@@ -1,40 +1,37 @@
-"""Boxes."""
-
-from numbers import Real
+"""Boxes around true parts: a perfect annotator with a mouse, who stands for the people of S-XAI."""
 
 import numpy as np
 import scipy.ndimage
 import torch
 
 from ..concepts.cells import SMALLEST_ISLAND
-from ..concepts.masks import Region
-from ..data.pictures import check_whole
+from .base import Method
 
 
-def part_boxes(masks, part_count, margin=0.0):
+class Boxes(Method, name="boxes around parts"):
+    """Regions are boxes around each piece of a true part, so that the data set must have part masks."""
+
+    knows_parts = True
+
+    def names(self, label):
+        return tuple(self.study.data.part_names)
+
+    def maps(self, pictures, label):
+        if isinstance(pictures, torch.Tensor):
+            raise ValueError("boxes are drawn around part masks, which a tensor lacks; give a Split of the data set")
+        return part_boxes(pictures.part_masks(self.study.config.size), len(self.study.data.part_names))
+
+
+def part_boxes(masks: np.ndarray, part_count: int) -> torch.Tensor:
     """Where a person would draw boxes around parts: filled boxes, bool `(picture, part, size, size)`.
 
-    masks: whole numbers `(picture, size, size)` of `Split.part_masks`, k is part k, 0 background
-    part_count: number of parts; part k is entry k - 1 of the result
-    margin: share of a box's height and width that is added on each of its sides, up to the picture's border
+    masks: whole numbers `(picture, size, size)` of `Split.part_masks`; part k is entry k - 1 of the result
 
     Each piece of a part gets its own box, so that two eyes give two; pieces are connected by pixels' sides. Pieces
-    under 4 pixels are specks of resizing and ignored, as in `asxai.benchmarks.agreement`. Where a part is not visible everything
-    is False. Boxes hold what lies between, too: that of a bent tail is mostly background, and boxes of parts overlap.
-    Raises ValueError for masks of another type or shape, labels above part_count, or a negative margin.
+    under 4 pixels are specks of resizing and ignored, as in `asxai.benchmarks.agreement`. Where a part is not visible
+    everything is False. Boxes hold what lies between, too: that of a bent tail is mostly background, and boxes overlap.
     """
-    masks = masks.numpy(force=True) if isinstance(masks, torch.Tensor) else np.asarray(masks)
-    if masks.ndim != 3 or masks.shape[1] != masks.shape[2] or not np.issubdtype(masks.dtype, np.integer):
-        raise ValueError(f"masks {masks.dtype} {masks.shape} must be whole numbers (picture, size, size), as "
-                         "Split.part_masks(size) gives them")
-    if not masks.size:
-        raise ValueError(f"masks {masks.shape} hold no pixel; give at least one picture")
-    check_whole("part_count", part_count, 1)
-    if masks.min() < 0 or masks.max() > part_count:
-        raise ValueError(f"part_count={part_count}, but masks run from {masks.min()} to {masks.max()}; use the number "
-                         "of part names, and 0 for background")
-    check_number("margin", margin, 0, "such as 0, or 0.1 for a tenth of the box on each side")
-    size, boxes = masks.shape[1], np.zeros((len(masks), part_count, *masks.shape[1:]), bool)
+    boxes = np.zeros((len(masks), part_count, *masks.shape[1:]), bool)
     for picture, mask in enumerate(masks):
         for part, around in enumerate(scipy.ndimage.find_objects(mask.astype(np.int64))):
             if around is None:
@@ -43,29 +40,5 @@ def part_boxes(masks, part_count, margin=0.0):
             pixels = np.bincount(pieces.ravel())
             for piece, box in enumerate(scipy.ndimage.find_objects(pieces), start=1):
                 if pixels[piece] >= SMALLEST_ISLAND:
-                    rows, columns = (_widened(side, start.start, margin, size) for side, start in zip(box, around))
-                    boxes[picture, part, rows, columns] = True
+                    boxes[picture, part][around][box] = True
     return torch.from_numpy(boxes)
-
-
-def _widened(side, offset, margin, size):
-    """A slice moved by `offset` and widened by the share `margin` of its length at both ends, within 0..size."""
-    more = round(margin * (side.stop - side.start))
-    return slice(max(0, offset + side.start - more), min(size, offset + side.stop + more))
-
-
-def check_number(argument, value, least, remedy):
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < np.inf:
-        raise ValueError(f"{argument}={value!r} is not usable; use a number of at least {least}, {remedy}")
-
-
-def box_regions(study):
-    """Boxes around the true parts, as a person would draw them. The data set must have part masks."""
-    names = study.data.part_names
-
-    def regions(label, split):
-        boxes = torch.as_tensor(part_boxes(split.part_masks(study.config.size), len(names)))
-        shown = boxes.flatten(2).any(2).any(0)  # a class may lack a part
-        return Region(tuple(name for name, own in zip(names, shown) if own), boxes[:, shown])
-
-    return regions

@@ -2,25 +2,21 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from helpers import drawn_study, picture_folder
+from helpers import QUICK, drawn_study, picture_folder
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import asxai
 from asxai import statistics
 from asxai.benchmarks import agreement, prototypes
-from asxai.benchmarks.prototypes import clustering_measures, measure, seed_agreement
-from asxai.concepts import cells, grouping, names
-from asxai.concepts.concepts import own_maps
+from asxai.benchmarks.prototypes import OURS, measure, seed_agreement
+from asxai.concepts import cells, names
 from asxai.concepts.names import name_by_parts, study_concepts
-from asxai.data.pictures import DataError
-from asxai.methods import clusterings
-
-QUICK = dict(size=96, basis_per_class=5, channels=16, cycles=1, joint_epochs=2, views=1, batch_size=8)
+from asxai.methods import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +32,7 @@ def concepts(study):
 
 @pytest.fixture(scope="module")
 def table(study, concepts):
-    return measure(study, concepts).set_index("measure")
+    return measure(OURS, study).set_index("measure")
 
 
 @pytest.fixture
@@ -45,11 +41,6 @@ def shapes(tmp_path, monkeypatch):
     monkeypatch.setattr("asxai.paths.DATA", tmp_path / "data")
     parameters = QUICK | dict(backbone="resnet18", weights="random", last_stage="layer2", size=64)
     return asxai.Study.train(picture_folder(tmp_path / "shapes"), folder=tmp_path / "study", **parameters)
-
-
-class PlantedSplit(SimpleNamespace):
-    def __len__(self):
-        return len(self.labels)
 
 
 def forbid(*_, **__):
@@ -63,40 +54,28 @@ def test_own_class_maps_are_those_of_the_pictures_own_class(study):
     split = study.data.test
     own = cells.own_class_maps(study, split)
     assert own.shape == (10, 5, 6, 6)
-    direct = own_maps(study.activate(list(split.paths)).maps, split.labels)
+    direct = study.activate(list(split.paths)).maps[range(len(split)), split.labels]
     torch.testing.assert_close(own, direct, atol=2e-3, rtol=0)  # features are cached with three digits
     assert (own - direct.roll(1, dims=1)).abs().max() > 0.1
 
 
-def test_concepts_are_kept_and_found_anew_for_other_parameters(study, concepts, monkeypatch):
+def test_concepts_are_kept_and_found_anew_by_other_code(study, concepts, monkeypatch):
     again = asxai.Study.load(study.folder)
     again._data = study.data
+    before = (study.folder / "concepts.json").read_text()
     with monkeypatch.context() as patch:
         patch.setattr(names, "find_concepts", forbid)
-        kept = study_concepts(again)
-    assert kept.to_dict() == concepts.to_dict()
-    path = study.folder / "concepts.json"
-    before, calls, real = path.read_text(), [], grouping.find_concepts
-
-    def spy(*arguments, **parameters):
-        calls.append(parameters["overlap"])
-        return real(*arguments, **parameters)
-
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(names, "find_concepts", spy)
-            other = study_concepts(study, overlap=0.05)
-            study_concepts(study, overlap=0.05)
-        assert calls == [0.05] and path.read_text() != before
-        assert study_concepts(again, overlap=0.05).to_dict() == other.to_dict()
-    finally:
-        assert study_concepts(study).to_dict() == concepts.to_dict()  # and back again
-    assert path.read_text() == before
+        assert study_concepts(again).to_dict() == concepts.to_dict()
+        patch.setattr(names, "code_hash", lambda *rooms: "other code")
+        with pytest.raises(pytest.fail.Exception, match="found again"):
+            study_concepts(again)
+    assert study_concepts(again).to_dict() == concepts.to_dict()
+    assert (study.folder / "concepts.json").read_text() == before
 
 
 def test_names_come_from_part_masks_of_validation_pictures(study, concepts):
     validation = study.data.validation
-    own = own_maps(study.activate(list(validation.paths)).maps, validation.labels)
+    own = study.activate(list(validation.paths)).maps[range(len(validation)), validation.labels]
     winners = concepts.winners(own, validation.labels)
     parts = cells.cell_parts(validation.part_masks(224))
     assert concepts.names == name_by_parts(winners, parts, study.data.part_names, concepts.count)
@@ -123,16 +102,6 @@ def test_names_of_a_folder_are_written_by_hand_and_used(shapes, monkeypatch):
     assert json.loads(path.read_text()) == notes  # what a person wrote stays
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[]", '{"concepts": [{"name": "eye"}]}'])
-def test_a_damaged_file_of_names_is_named(shapes, text):
-    study_concepts(shapes)
-    path = names.names_file(shapes.data.name)
-    path.write_text(text)
-    with pytest.raises(ValueError) as error:
-        study_concepts(shapes)
-    assert str(path) in str(error.value) and "mend it" in str(error.value)
-
-
 # --- measures ---
 
 
@@ -142,16 +111,17 @@ def test_every_measure_has_a_value_in_range_and_an_interval(table):
     without = ["cosine", "cosine before"]  # a property of the vectors, not of the pictures
     assert table.loc[without, ["low", "high"]].isna().all().all()
     with_interval = table.drop(without)
-    assert (with_interval["low"] <= with_interval["high"]).all()
+    assert (with_interval["low"] <= with_interval["high"]).all() and (
+        with_interval["low"] < with_interval["high"]
+    ).any()
     inside = with_interval.drop(["nmi", "best part IoU", "purity", "consistency"])  # these maxima are biased upwards
     assert (inside["low"] <= inside["value"]).all() and (inside["value"] <= inside["high"]).all()
-    assert (with_interval["low"] < with_interval["high"]).any()
 
 
-def test_cell_measures_against_scikit_learn_and_loops(study, concepts, table):
-    split = study.data.test
-    winners = concepts.winners(cells.own_class_maps(study, split), split.labels)
-    parts = cells.cell_parts(split.part_masks(224))
+@pytest.mark.parametrize("name", [OURS, "k-means", "nmf"])
+def test_cell_measures_against_scikit_learn_and_loops(study, name):
+    split, rows = study.data.test, measure(name, study, peaks=False).set_index("measure")
+    winners, parts = METHODS[name]().fit(study).winners(split), cells.cell_parts(split.part_masks(224))
     nmi, ari, best = [], [], []
     for label in range(2):
         own = split.labels == label
@@ -159,15 +129,26 @@ def test_cell_measures_against_scikit_learn_and_loops(study, concepts, table):
         nmi.append(normalized_mutual_info_score(parts[own][shown], winners[own][shown]))
         ari.append(adjusted_rand_score(parts[own][shown], winners[own][shown]))
         for part in np.unique(parts[own][shown]):
-            best.append((label, max(((winners[own] == k) & (parts[own] == part)).sum()
-                                    / ((winners[own] == k) | (parts[own] == part)).sum()
-                                    for k in range(1, concepts.count + 1))))
-    assert table.loc["nmi", "value"] == pytest.approx(np.mean(nmi), abs=1e-9)
-    assert table.loc["ari", "value"] == pytest.approx(np.mean(ari), abs=1e-9)
-    assert table.loc["best part IoU", "value"] == pytest.approx(np.mean([b for _, b in best]), abs=1e-9)
-    counts = agreement.contingency(winners, parts, concepts.count, len(study.data.part_names))
+            won = [((winners[own] == k), (parts[own] == part)) for k in range(1, winners.max() + 1)]
+            best.append(max((first & second).sum() / (first | second).sum() for first, second in won))
+    assert rows["value"][:3].tolist() == pytest.approx([np.mean(nmi), np.mean(ari), np.mean(best)], abs=1e-9)
+    assert rows.index[:3].tolist() == ["nmi", "ari", "best part IoU"]
+    counts = agreement.contingency(winners, parts, winners.max(), len(study.data.part_names))
     by_hand = statistics.bootstrap(lambda w: agreement.foreground_nmi(counts, split.labels, w).mean(-1), split.labels)
-    assert table.loc["nmi", ["low", "high"]].tolist() == pytest.approx(list(by_hand), abs=1e-12)
+    assert rows.loc["nmi", ["low", "high"]].tolist() == pytest.approx(list(by_hand), abs=1e-12)
+
+
+def test_winners_of_this_study_are_its_concepts_numbered_within_their_class(study, concepts):
+    split = study.data.test
+    winners, own = (
+        METHODS[OURS]().fit(study).winners(split),
+        concepts.winners(cells.own_class_maps(study, split), split.labels),
+    )
+    for label in range(2):
+        for k in (0, *concepts.of_class(label)):
+            at = own[split.labels == label] == k
+            number = list(concepts.of_class(label)).index(k) + 1 if k else 0
+            assert (winners[split.labels == label][at] == number).all()
 
 
 def test_purity_and_consistency_against_a_loop_over_classes(study, concepts, table):
@@ -195,10 +176,11 @@ def test_accuracy_and_cosines_are_those_of_the_study(study, table):
 
 
 def test_stability_is_one_without_noise_and_less_with_much(study, concepts, monkeypatch):
-    value = lambda: measure(study, concepts).set_index("measure").loc["stability"]
+    value = lambda: measure(OURS, study).set_index("measure").loc["stability"]
     monkeypatch.setattr(prototypes, "NOISE", 0.0)
-    exact = study.features(study.data.test)[0].float()
-    monkeypatch.setattr(type(study), "features", lambda self, split: exact[None])
+    exact = study.model.features(prototypes.to_batch(study.data.test.paths, 96)).detach()
+    whole = lambda model, split, size: exact[split.origin[1] if split.origin else slice(None)][None]
+    monkeypatch.setattr("asxai.methods.base.split_features", whole)
     still = value()
     assert still["value"] == still["low"] == still["high"] == 1
     monkeypatch.setattr(prototypes, "NOISE", 5.0)
@@ -206,65 +188,28 @@ def test_stability_is_one_without_noise_and_less_with_much(study, concepts, monk
     assert value()["value"] < 0.9
 
 
-def test_pictures_for_stability_are_spread_over_the_classes():
-    split = PlantedSplit(labels=np.repeat(np.arange(60), 10))
-    chosen = prototypes._noisy_subset(split)
-    assert len(chosen) == 240 and (np.bincount(split.labels[chosen]) >= 3).all()
+def test_pictures_for_stability_are_spread_over_the_classes(study, monkeypatch):
+    test = study.data.test
+    monkeypatch.setattr(prototypes, "to_batch", lambda paths, size: torch.zeros(len(paths), 3, 2, 2))
+    many = test.take(np.repeat(np.arange(10), 60))
+    chosen, noisy = prototypes._noisy(study, dataclasses.replace(many, labels=np.repeat(np.arange(60), 10)))
+    assert len(chosen) == len(noisy) == 240 and (np.bincount(chosen // 10) >= 3).all()
 
 
 def test_without_part_masks_what_needs_none_is_left(shapes):
-    table = measure(shapes, study_concepts(shapes)).set_index("measure")
+    table = measure(OURS, shapes).set_index("measure")
     assert table.index.tolist() == ["accuracy", "cosine", "cosine before"]
     assert table.loc["accuracy", "value"] == shapes.metrics["test_accuracy"]
-    with pytest.raises(DataError, match="no part masks"):
-        clustering_measures(shapes, "k-means")
+    assert prototypes.measures_of([shapes], "k-means", "nmf").empty
+    assert prototypes.named_parts(shapes, study_concepts(shapes)).empty
 
 
-# --- clusterings and seeds ---
-
-
-@pytest.mark.parametrize("method", ["k-means", "nmf"])
-def test_clusterings_are_measured_as_concepts_are(study, method):
-    rows = clustering_measures(study, method)
-    assert rows["measure"].tolist() == ["nmi", "ari", "best part IoU"]
-    assert rows["value"].between(-0.5, 1).all() and (rows["low"] <= rows["high"]).all()
-    winners = clusterings.clustering_winners(study, method, 5, study.data.test)
-    assert winners.shape == (10, 28, 28) and winners.min() >= 1 and winners.max() <= 5
-    parts = cells.cell_parts(study.data.test.part_masks(224))
-    nmi = [normalized_mutual_info_score(parts[own][parts[own] > 0], winners[own][parts[own] > 0])
-           for own in (study.data.test.labels == 0, study.data.test.labels == 1)]
-    assert rows["value"][0] == pytest.approx(np.mean(nmi), abs=1e-9)
-    fewer = clusterings.clustering_winners(study, method, 2, study.data.test)
-    assert fewer.max() == 2
-
-
-def test_an_unknown_clustering_is_refused(study):
-    with pytest.raises(ValueError, match="method='dbscan' must be 'k-means' or 'nmf'"):
-        clustering_measures(study, "dbscan")
-
-
-@pytest.mark.parametrize("method", ["k-means", "nmf"])
-def test_planted_parts_are_recovered_exactly(method):
-    """28 x 28 cells, each with the feature of its part, other ones in each class; one cluster is the background."""
-    rng, side = np.random.default_rng(0), 28
-    labels = np.repeat([0, 1], 4)
-    parts = np.zeros((8, side, side), np.uint8)
-    for i in range(8):
-        for part in (1, 2, 3):
-            top, left = rng.integers(0, 5, 2) + np.array([[2, 2], [2, 15], [15, 8]])[part - 1]
-            parts[i, top:top + 7, left:left + 7] = part
-    looks = np.eye(12)[np.array([[0, 1, 2, 3], [4, 7, 6, 5]])]  # of the background and the parts, by class
-    features = looks[labels[:, None, None], parts] + rng.normal(0, 0.01, (8, side, side, 12))
-    features = torch.from_numpy(features).float().permute(0, 3, 1, 2)[None]
-    split = PlantedSplit(labels=labels, part_masks=lambda size: parts.repeat(8, axis=1).repeat(8, axis=2))
-    mean = features.mean(dim=(1, 3, 4)).view(1, -1, 1, 1)
-    model = SimpleNamespace(backbone_map=lambda x: x, feature_mean=0 * mean, feature_std=1 + 0 * mean,
-                            basis_per_class=4)
-    planted = SimpleNamespace(model=model, class_names=("a", "b"), features=lambda split: features,
-                              data=SimpleNamespace(train=split, test=split, part_names=("x", "y", "z")))
-    rows = clustering_measures(planted, method).set_index("measure")
-    assert (rows["value"] == 1).all() and (rows["low"] == 1).all()
-    assert clustering_measures(planted, method, clusters=2).set_index("measure").loc["nmi", "value"] < 0.9
+@pytest.mark.parametrize(
+    "name, measures",
+    [("superpixels", ["nmi", "ari", "best part IoU"]), ("boxes around parts", []), ("black box", ["accuracy"])],
+)
+def test_a_method_is_asked_only_for_what_it_has(study, name, measures):
+    assert measure(name, study)["measure"].tolist() == list(measures)
 
 
 def test_a_study_agrees_with_itself_and_less_with_another(study, tmp_path):
@@ -288,12 +233,9 @@ def test_tables_of_several_studies_name_method_seed_and_target(study, table):
     for row in both.itertuples():
         assert row.value == table.loc[row.measure, "value"] and row.better == prototypes.MEASURES[row.measure][0]
         assert row.target == prototypes.MEASURES[row.measure][1] or np.isnan(row.target)
-    other = prototypes.clusterings_of([study], ["k-means"])
-    assert other["method"].unique().tolist() == ["k-means"] and len(other) == 3
-
-
-def test_a_folder_without_part_masks_has_no_clusterings(shapes):
-    assert prototypes.clusterings_of([shapes]).empty
+    other = prototypes.measures_of([study], "k-means", "nmf", called="clusterings", peaks=False)
+    assert other["method"].tolist() == ["clusterings"] * 6
+    assert other["measure"].tolist() == ["nmi", "nmi", "ari", "ari", "best part IoU", "best part IoU"]
 
 
 def test_a_sheet_shows_pictures_of_the_class_where_the_concept_fires_most(study, concepts):
@@ -324,13 +266,16 @@ def test_a_strip_and_the_counts_are_of_the_pictures_of_the_split(study, concepts
         assert counts[k, part] == ((winners == k) & (parts == part + 1)).sum()
 
 
-def test_parts_that_another_concept_wins_are_named():
-    counts = np.array([[5, 0, 1, 0], [10, 0, 0, 0], [0, 12, 6, 0], [5, 8, 3, 0]])  # background, then three concepts
-    words = prototypes.other_parts_in_words(counts, ("ear", "leg", "concept 3"), ("ear", "tail", "leg", "nose"))
-    assert words == ("Concepts that win more of a part than those that are called after it: “leg” wins 60 % of “tail” "
-                     "(no concept of that name).")
-    words = prototypes.other_parts_in_words(counts[:, :3], ("leg", "ear", "tail"), ("ear", "tail", "leg"))
-    assert "“leg” wins 50 % of “ear” (0 %)" in words and "“ear” wins 60 % of “tail” (40 %)" in words
-    assert "“ear” wins 60 % of “leg” (0 %)" in words
-    words = prototypes.other_parts_in_words(counts[:, :1], ("ear", "leg", "tail"), ("ear",))
-    assert words.startswith("Each part is won")
+def test_claims_are_means_over_seeds_against_their_target():
+    measures = pd.DataFrame(
+        [
+            {"method": method, "measure": "nmi", "value": value}
+            for method, values in ((OURS, [0.75, 0.6]), ("k-means", [0.5]), ("other", [0.9]))
+            for value in values
+        ]
+    )
+    rows = {row["claim"]: row for row in prototypes.claims(measures, pd.DataFrame({"agreement": [0.4, 0.6]}))}
+    assert list(rows) == ["concept_nmi", "concept_agreement_seeds", "kmeans_nmi"]
+    assert [row["here"] for row in rows.values()] == [0.675, 0.5, 0.5]
+    assert [row["holds"] for row in rows.values()] == ["yes", "", ""] and rows["concept_nmi"]["seeds"] == 2
+    assert prototypes.claims(measures[measures["method"] == "other"], pd.DataFrame()) == []

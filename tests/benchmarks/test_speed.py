@@ -1,15 +1,17 @@
 """`make bench` runs; what it measures does the work that it says. How fast that is, no test asks."""
 
+import pandas as pd
 import pytest
 import torch
 
+from asxai import paths
 from asxai.benchmarks import speed
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def pictures(monkeypatch):
-    """Four; and of what is compared, both sides as calls instead of their times."""
-    monkeypatch.setattr(speed, "paired_ratio", lambda ours, bare: (ours, bare))
+def pictures():
     return torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -20,30 +22,34 @@ def moved(monkeypatch):
 
     def setting(*given):
         result = real(*given)
-        made.update(model=result[0], before={name: own.detach().clone() for name, own in result[0].named_parameters()})
+        made.update(model=result[0], before={name: p.detach().clone() for name, p in result[0].named_parameters()})
         return result
 
     monkeypatch.setattr(speed, "_setting", setting)
-    return lambda: {name.split(".")[0] for name, own in made["model"].named_parameters()
-                    if not torch.equal(own, made["before"][name])}
+    changed = lambda name, p: not torch.equal(p, made["before"][name])
+    return lambda: {name.split(".")[0] for name, p in made["model"].named_parameters() if changed(name, p)}
 
 
-def test_a_training_step_moves_backbone_and_added_layers(pictures, moved):
-    ours, bare = speed.training_step(torch.device("cpu"), pictures)
+@pytest.mark.parametrize("measure, trained", [(speed.training_step, True), (speed.replacement, False)])
+def test_the_bare_side_moves_nothing_and_ours_what_it_should(pictures, moved, monkeypatch, measure, trained):
+    monkeypatch.setattr(speed, "paired_ratio", lambda ours, bare: (ours, bare))
+    ours, bare = measure(CPU, pictures)
     bare()
     assert moved() == set(), "only gradients"
     ours()
-    assert {"backbone", "basis_vectors"} <= moved()
-
-
-def test_replacement_moves_basis_vectors_alone(pictures, moved):
-    ours, bare = speed.replacement(torch.device("cpu"), pictures)
-    bare()
-    assert moved() == set()
-    ours()
-    assert moved() == {"basis_vectors"}
+    assert {"backbone", "basis_vectors"} <= moved() if trained else moved() == {"basis_vectors"}
 
 
 def test_an_epoch_on_cached_features_leaves_the_backbone_alone(pictures, moved):
-    assert speed.cached_epoch(torch.device("cpu"), pictures) > 0
+    assert speed.cached_epoch(CPU, pictures) > 0
     assert "basis_vectors" in moved() and "backbone" not in moved()
+
+
+def test_the_table_of_measurements(monkeypatch, capsys):
+    for name in ("training_step", "replacement"):
+        monkeypatch.setattr(speed, name, lambda device, pictures: speed.paired_ratio(lambda: None, lambda: None))
+    monkeypatch.setattr(speed, "cached_epoch", lambda device, pictures: 0.5)
+    speed.main("cpu")
+    table = pd.read_csv(paths.RUNS / "bench.csv")
+    assert table["unit"].tolist() == ["ratio", "ratio", "s", "GiB"] and table["value"][2] == 0.5
+    assert table["what"][0] in capsys.readouterr().out and (table["value"] >= 0).all()

@@ -1,0 +1,152 @@
+"""Detectors of strangers on a tiny study of drawn animals, against the textbook and plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import QUICK, concepts_by_hand, drawn_study
+
+from asxai.benchmarks import detection
+from asxai.benchmarks.detection import CONCEPTS, ENERGY, MAHALANOBIS, MSP, NEAREST, PCS, detection_scores
+from asxai.data.pictures import to_batch
+from asxai.explain.explainer import Explainer
+from asxai.explain.scores import concept_activation
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two classes of drawn animals, 10 pictures each to train and validate on and 5 to test."""
+    return drawn_study(tmp_path_factory.mktemp("animals"), 10, 5, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def explainer(study):
+    return Explainer(study, concepts_by_hand(study))
+
+
+@pytest.fixture(scope="module")
+def strange(study):
+    """Test pictures of which a half is noise."""
+    pictures, generator = to_batch(study.data.test.paths[::2], QUICK["size"]), torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, pictures.shape, dtype=torch.uint8, generator=generator)
+    pictures[..., 48:] = noise[..., 48:]
+    return pictures
+
+
+def slow_weakest_leads(values, label, count=2):
+    """For one picture, `(class, concept)`."""
+    leads = []
+    for k in range(values.shape[1]):
+        rivals = [values[c, k] for c in range(len(values)) if c != label and not math.isnan(values[c, k])]
+        if not math.isnan(values[label, k]):
+            leads.append(values[label, k] - max(rivals, default=0.0))
+    weakest = sorted(leads)[:count]
+    return sum(weakest) / len(weakest) if weakest else 0.0
+
+
+def test_detection_scores_against_the_textbook(explainer, study, strange):
+    scores, out = detection_scores(explainer, strange), study.activate(list(strange))
+    assert list(scores) == [PCS, CONCEPTS, MSP, ENERGY, MAHALANOBIS, NEAREST]
+    assert all(values.shape == (5,) and np.isfinite(values).all() for values in scores.values())
+    logits = out.logits.double().numpy()
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(scores[MSP], -(exponents / exponents.sum(axis=1, keepdims=True)).max(axis=1), atol=1e-5)
+    np.testing.assert_allclose(scores[ENERGY], -np.log(exponents.sum(axis=1)) - logits.max(axis=1), atol=1e-4)
+
+    train = study.data.train
+    known, new = study.similarity(train).flatten(1).double().numpy(), out.similarity.flatten(1).double().numpy()
+    means = np.stack([known[train.labels == label].mean(axis=0) for label in range(2)])
+    centred = known - means[train.labels]
+    precision = np.linalg.inv(centred.T @ centred + 1e-6 * np.eye(10))
+    distance = np.array([min((row - mean) @ precision @ (row - mean) / 2 for mean in means) for row in new])
+    np.testing.assert_allclose(scores[MAHALANOBIS], distance, rtol=0.01)
+
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    distance = [sorted(np.linalg.norm(unit(known) - row, axis=1))[9] for row in unit(new)]
+    np.testing.assert_allclose(scores[NEAREST], distance, atol=1e-5)
+
+    pcs, softmax = explainer.pcs(strange)
+    activation = concept_activation(explainer.concepts, out.similarity)
+    for name, values in ((PCS, pcs), (CONCEPTS, activation)):
+        expected = [-slow_weakest_leads(one, label) for one, label in zip(values, softmax.argmax(axis=1))]
+        np.testing.assert_allclose(scores[name], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_weakest_leads_against_a_loop(count):
+    rng = np.random.default_rng(0)
+    values, predicted = rng.normal(size=(30, 4, 5)), rng.integers(0, 4, 30)
+    values[:, rng.random((4, 5)) < 0.4] = np.nan
+    values[:, 2] = np.nan  # a class without concepts
+    before = values.copy()
+    leads = detection.weakest_leads(values, predicted, count)
+    np.testing.assert_allclose(leads, [slow_weakest_leads(v, p, count) for v, p in zip(values, predicted)], atol=1e-12)
+    np.testing.assert_array_equal(values, before)
+    assert (leads[predicted == 2] == 0).all() and (leads != 0).any()
+
+
+def test_a_split_is_scored_from_its_cached_features(explainer, study):
+    split = study.data.test
+    kept, direct = detection_scores(explainer, split), detection_scores(explainer, to_batch(split.paths, QUICK["size"]))
+    for name in (MSP, ENERGY, NEAREST):
+        np.testing.assert_allclose(kept[name], direct[name], atol=0.01)
+    for name in kept:
+        assert len(kept[name]) == 10 and np.corrcoef(kept[name], direct[name])[0, 1] > 0.9
+
+
+def test_fewer_training_pictures_than_neighbours(explainer, study, strange, monkeypatch):
+    monkeypatch.setattr(detection, "NEIGHBOURS", 10_000)
+    farthest = detection_scores(explainer, strange)[NEAREST]
+    unit = lambda similarity: torch.nn.functional.normalize(similarity.flatten(1))
+    known, new = unit(study.similarity(study.data.train)), unit(study.activate(list(strange)).similarity)
+    np.testing.assert_allclose(farthest, torch.cdist(new, known).amax(dim=1), atol=1e-3)
+
+
+def slow_auroc(known, strange):
+    """Share of pairs in which the stranger looks stranger; ties count half."""
+    return np.mean([1.0 if s > k else 0.5 if s == k else 0.0 for k in known for s in strange])
+
+
+def slow_false_positive_rate(known, strange):
+    """Share of strangers at most as strange as the threshold, the lowest that keeps 95 % of the known."""
+    for threshold in sorted({*known, *strange}):
+        if sum(value <= threshold for value in known) >= 0.95 * len(known):
+            return np.mean([value <= threshold for value in strange])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("digits", [1, 8])  # many ties, and none
+def test_detection_table_against_loops(seed, digits):
+    rng = np.random.default_rng(seed)
+    known, strange = (
+        {"a": rng.normal(mean, 1, count).round(digits), "b": rng.normal(0, 0.2, count).round(digits)}
+        for mean, count in ((0, 40), (1, 25))
+    )
+    values = detection.detection_table(known, strange, draws=3).set_index(["method", "measure"])["value"]
+    for name in ("a", "b"):
+        assert values[(name, "AUROC")] == pytest.approx(slow_auroc(known[name], strange[name]))
+        assert values[(name, "FPR at 95 %")] == pytest.approx(slow_false_positive_rate(known[name], strange[name]))
+
+
+def test_detection_by_hand():
+    table = lambda known, strange, draws: detection.detection_table({"a": known}, {"a": strange}, draws)
+    apart, alike = np.repeat([[0.0], [1.0]], 20, axis=1), np.zeros((2, 20))
+    mixed = table(np.arange(100) / 100, np.array([0.935, 0.945, 2.0, 3.0]), 60).set_index("measure")
+    assert mixed.loc["FPR at 95 %", "value"] == 0.25  # 95 known ones lie at or below .94
+    assert mixed["better"].tolist() == ["higher", "lower"] and set(mixed["method"]) == {"a"}
+    assert ((mixed["low"] <= mixed["value"]) & (mixed["value"] <= mixed["high"])).all()
+    assert mixed.loc["AUROC", "low"] < mixed.loc["AUROC", "high"] <= 1
+    even = np.arange(20.0)  # a drawn curve would be one straight line, without the points on it
+    assert table(even, even, 2)["value"].tolist() == pytest.approx([0.5, 0.95])
+    assert table(*apart, 20)[["value", "low", "high"]].to_numpy().tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert table(*alike, 20)[["value", "low", "high"]].to_numpy().tolist() == [[0.5, 0.5, 0.5], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_of_the_bootstrap_are_pictures_drawn_again(seed):
+    rng = np.random.default_rng(seed)
+    values, truth, drawn = rng.normal(size=30).round(1), np.repeat([0, 1], [18, 12]), rng.integers(0, 3, 30)
+    sides = [np.repeat(values[truth == side], drawn[truth == side]) for side in (0, 1)]
+    assert detection._auroc(truth, values, drawn) == pytest.approx(slow_auroc(*sides))
+    assert detection._false_positive_rate(truth, values, drawn) == pytest.approx(slow_false_positive_rate(*sides))

@@ -1,0 +1,39 @@
+"""Clusterings on planted features: 28 x 28 cells, each with the feature of its part, other ones in each class."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from asxai.benchmarks.prototypes import measure
+from asxai.methods import METHODS, clusterings
+
+
+@pytest.mark.parametrize("name", ["k-means", "nmf"])
+def test_planted_parts_are_recovered_exactly(study, name, monkeypatch):
+    """One of four clusters is the background. With two clusters that cannot be."""
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], 4)
+    parts = np.zeros((8, 28, 28), np.uint8)
+    for i, part in np.ndindex(8, 3):
+        top, left = rng.integers(0, 5, 2) + np.array([[2, 2], [2, 15], [15, 8]])[part]
+        parts[i, top : top + 7, left : left + 7] = part + 1
+    looks = np.eye(12)[np.array([[0, 1, 2, 3], [4, 7, 6, 5]])]  # of the background and the parts, by class
+    values = looks[labels[:, None, None], parts] + rng.normal(0, 0.01, (8, 28, 28, 12))
+    values = torch.from_numpy(values).float().permute(0, 3, 1, 2)
+    whole = dataclasses.replace(study.data.test.take(range(8)), labels=labels, hashes=tuple("abcdefgh"), origin=None)
+    at = lambda split: [whole.hashes.index(name) for name in split.hashes]
+    masks = parts.repeat(8, axis=1).repeat(8, axis=2)
+    monkeypatch.setattr(type(whole), "part_masks", lambda split, size: masks[at(split)])
+    monkeypatch.setattr(clusterings, "features", lambda model, split, size: values[at(split)])
+    zero = torch.zeros(1, 12, 1, 1)
+    planted = SimpleNamespace(
+        model=SimpleNamespace(backbone_map=lambda x: x, feature_mean=zero, feature_std=1 + zero, basis_per_class=4),
+        config=study.config,
+        class_names=("a", "b"),
+        data=SimpleNamespace(train=whole, test=whole, part_names=("x", "y", "z")),
+    )
+    rows = measure(name, planted, peaks=False)
+    assert rows["measure"].tolist() == ["nmi", "ari", "best part IoU"] and (rows[["value", "low"]] == 1).all(axis=None)
+    assert measure(METHODS[name](clusters=2), planted, peaks=False)["value"][0] < 0.9
