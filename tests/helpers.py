@@ -9,14 +9,17 @@ import pytest
 import torch
 from matplotlib.text import Text
 from PIL import Image
+from scipy.ndimage import binary_dilation
 from torch import nn
 
 import asxai
 from asxai.concepts.concepts import Concepts
+from asxai.concepts.masks import Region
 from asxai.data import sources
 from asxai.figures.style import use_style
 from asxai.model.backbones import Backbone
 from asxai.model.protocnn import ProtoCNN
+from asxai.ranks.layers import LayerRanks
 from menagerie import DATA_SETS
 
 
@@ -24,8 +27,10 @@ def tiny_backbone(channels=5, seed=0):
     """Two stages, smooth everywhere (tanh), 64 pixels to a 4x4 grid: fit for finite differences in float64."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        stages = [("first", nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Tanh())),
-                  ("second", nn.Sequential(nn.Conv2d(4, channels, 2, stride=2), nn.Tanh()))]
+        stages = [
+            ("first", nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Tanh())),
+            ("second", nn.Sequential(nn.Conv2d(4, channels, 2, stride=2), nn.Tanh())),
+        ]
         return Backbone("tiny", stages, (0.5,) * 3, (0.25,) * 3)
 
 
@@ -45,6 +50,36 @@ def tiny_features(pictures=30, classes=3, views=2, seed=0):
     return features, labels
 
 
+# the part that each vector of each class fires on; -1 is the scene. Parts 3 and 4 belong to one class each
+LAYOUT = np.array([[0, 0, 1, 1, 1, 2, -1, -1], [1, 0, 0, 2, 2, 3, -1, -1], [0, -1, 1, 1, 4, -1, 0, 0]])
+ANCHORS = np.array([[4, 4], [4, 9], [9, 4], [9, 9]])
+PLACES = [[0, 1, 2], [3, 2, 0, 1], [1, 3, None, None, 0]]  # the anchor of each part: another one in each class
+
+
+def planted_concepts(layout=LAYOUT, places=PLACES, per_class=12, seed=0, side=14):
+    """Maps of the own class `(picture, basis, 14, 14)`, labels, descriptors `(picture, 24, 14, 14)`, objects, parts."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(layout)), per_class)
+    maps = rng.normal(0, 0.02, (len(labels), len(layout[0]), side, side))
+    looks, offsets = np.eye(24)[:5] * 4, rng.normal(0, 8, (len(layout), 24))
+    scene, features = rng.normal(0, 3, 24), rng.normal(0, 1, (len(labels), side, side, 24))
+    parts = np.zeros((len(labels), side, side), int)
+    cells = np.stack(np.mgrid[:side, :side], axis=-1)
+    for i, label in enumerate(labels):
+        bumps = {}
+        for part in sorted(set(layout[label]) - {-1}):
+            distance = np.linalg.norm(cells - ANCHORS[places[label][part]] - rng.integers(-1, 2, 2) * 0.5, axis=-1)
+            bumps[part] = np.exp(-((distance / 2.5) ** 2))
+            parts[i][distance < 2.5] = part + 1
+        scenes = [0.45 * (cells[..., 1] >= 7) + 0.1, 0.45 * (cells[..., 1] < 7) + 0.1]
+        for b, part in enumerate(layout[label]):
+            maps[i, b] += scenes[b % 2] if part < 0 else 0.9 * bumps[part]
+        features[i] += offsets[label] + np.where(parts[i, ..., None] > 0, looks[parts[i] - 1], scene)
+    features *= np.r_[np.ones(23), 1000.0]  # one channel, of nothing but noise and the class's offset, is much larger
+    objects = binary_dilation(parts > 0, [[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])  # with a rim of what is around them
+    return maps, labels, features.transpose(0, 3, 1, 2), objects, parts
+
+
 def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, seed=0):
     """`folder/class/NN.png`: bright squares and stripes on noise, easy to tell apart."""
     rng = np.random.default_rng(seed)
@@ -53,10 +88,36 @@ def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, see
         for i in range(count):
             pixels = rng.integers(0, 90, size=(size, size, 3), dtype=np.uint8)
             top, left = rng.integers(4, size // 2, size=2)
-            block = pixels[top:top + size // 3, left:left + size // 3]
+            block = pixels[top : top + size // 3, left : left + size // 3]
             block[:: c + 1, :, c] = 255
             Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
     return folder
+
+
+def noise(seed, height=20, width=24):
+    """A picture like no other, uint8 (height, width, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def fill(folder, count, first=0, suffix=".png"):
+    """`count` different pictures; `first` keeps folders apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        Image.fromarray(noise(number)).save(folder / f"{number:04d}{suffix}")
+    return folder
+
+
+def plain(root, counts=(10, 10)):
+    for number, count in enumerate(counts):
+        fill(root / f"class{number}", count, 1000 * number)
+    return root
+
+
+def with_splits(root, splits=("train", "test"), count=5):
+    for number, split in enumerate(splits):
+        for label in range(2):
+            fill(root / split / f"class{label}", count, 1000 * label + 100 * number)
+    return root
 
 
 def drawn_study(folder, train, test, **config):
@@ -78,6 +139,26 @@ def concepts_by_hand(study):
     return Concepts(np.array([[1, 2, 0, 3, 0], [1, 2, 4, 1, 0]]), ("ear", "eye", "nose", "tail"), study.class_names)
 
 
+REGIONS = {"corner": (slice(0, 40), slice(0, 40)), "low": (slice(60, 96), slice(0, 96))}
+
+
+def fixed_regions(label, split):
+    """The same regions of `REGIONS` in every picture of 96 x 96; a third concept is seen nowhere."""
+    masks = torch.zeros(len(split), 3, 96, 96, dtype=torch.bool)
+    for k, (rows, columns) in enumerate(REGIONS.values()):
+        masks[:, k, rows, columns] = True
+    return Region((*REGIONS, "unseen"), masks)
+
+
+def planted_ranks(class_name="finch", names=("ear", "ear 2", "eye"), rank=(2, 4, 6), pictures=8, **other):
+    """`LayerRanks` of three filters a concept that overlap it fully, with maps of so many equal singular values."""
+    iou = np.tile(np.repeat(np.eye(3), 3, axis=0), (pictures, 1, 1))
+    values = (np.arange(7) < np.repeat(rank, 3)[:, None]) * np.ones((pictures, 1, 1))
+    activation = np.tile(np.repeat([0.3, -0.5, 0.1], 3), (pictures, 1))
+    one = LayerRanks(class_name, "last added", names, values, 0.01, 1e-6, iou, activation)
+    return dataclasses.replace(one, **other)
+
+
 @pytest.fixture(autouse=True)
 def styled_figures():
     """Import it into a module: all its figures have the study's style, and none is left open."""
@@ -91,8 +172,9 @@ def slow_calibration_error(confidence, right, bins):
     """Expected calibration error by plain loops, for tests that compare with it."""
     error = 0.0
     for k in range(bins):
-        inside = [i for i, value in enumerate(confidence)
-                  if k == min(int(value * bins), bins - 1)]  # the last bin also has what is certain
+        inside = [
+            i for i, value in enumerate(confidence) if k == min(int(value * bins), bins - 1)
+        ]  # the last bin also has what is certain
         if inside:
             accuracy = sum(bool(right[i]) for i in inside) / len(inside)
             mean = sum(confidence[i] for i in inside) / len(inside)
@@ -107,8 +189,11 @@ def words(figure):
     of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     every = {id(label) for axis in of_axes for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)}
     within = {id(label) for axis in of_axes for tick in axis._update_ticks() for label in (tick.label1, tick.label2)}
-    return [text for text in found if text.get_visible() and text.get_text().strip()
-            and (id(text) not in every or id(text) in within)]
+    return [
+        text
+        for text in found
+        if text.get_visible() and text.get_text().strip() and (id(text) not in every or id(text) in within)
+    ]
 
 
 def check_words(figure):
@@ -125,3 +210,25 @@ def check_words(figure):
 
 def text_of(figure):
     return [text.get_text() for text in words(figure)]
+
+
+def bright_noise(seed=0, height=40, width=40):
+    """A picture, uint8 `(height, width, 3)`."""
+    return np.random.default_rng(seed).integers(1, 256, (height, width, 3), dtype=np.uint8)
+
+
+def squares(count, height=40, width=40):
+    """Masks of 7 by 7 pixels side by side, as far as they fit, and over one another then."""
+    result = np.zeros((count, height, width), bool)
+    for k in range(count):
+        top, left = 10 * (k // 4) % (height - 8), 10 * k % (width - 8)
+        result[k, top : top + 7, left : left + 7] = True
+    return result
+
+
+def random_scores(rows, columns, lacking=0.0):
+    """From 0 to 1.1, and a share of them NaN."""
+    generator = np.random.default_rng(0)
+    values = generator.uniform(0, 1.1, (rows, columns))
+    values[generator.random(values.shape) < lacking] = np.nan
+    return values

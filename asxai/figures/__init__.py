@@ -1,1 +1,1 @@
-"""How tables and arrays are drawn, a module per notebook; none of them knows a study."""
+"""How tables and arrays are drawn, a module per notebook. Each function gives `(figure, table)`; none knows a study."""

@@ -1,236 +1,179 @@
-"""The figures of explanations, from arrays alone. As in `asxai.figures.train` each function gives `(figure, table)`.
+"""The panel of one explanation: where (outlines), what (bubble ring, histogram), why (the sentence), and the black box.
 
-    figure, table = bubble_ring(scores, class_names, concept_names, predicted="b")         # Figure 6's ring
-    figure, table = similarity_bars(similarity, class_names, predicted="b")                # and its histogram
-    figure, table = explanation_panel(picture, masks, concept_names, scores, class_names, similarity, sentence,
-                                      "black box: b, 99.8 %", predicted="b")               # one picture, all of it
-    figure, table = region_panel(picture, masks, names, scores, class_names, probabilities)  # Figure 5
-    figure, table = tier_bars(table)            # of whole sets of pictures: share and accuracy of each tier,
-    figure, table = risk_coverage(curves)       # errors among the pictures that a score is surest of,
-    figure, table = reliability(predictions)    # confidence against accuracy,
-    figure, table = ood_dots(table)             # and detection of strangers
-
-Panels are laid out in inches, and every text is measured before it is placed, so that no label hides another however
-many classes and concepts there are and however long their names.
+It is laid out in inches and without a layout engine: it is drawn at every move of a slider.
 """
 
 import numpy as np
 import pandas as pd
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Circle
 from scipy.ndimage import distance_transform_edt, label
+from scipy.optimize import isotonic_regression
 
-from .ring import CLASS_COLOURS, checked_scores, chosen_classes, class_colours, draw_ring, index_of_class, score_table
-from .sheet import draw_text, draw_title, fitted_text, label_column, new_sheet, text_width, title_lines, wrapped_text
-from .style import LEADING, OTHERS, QUIET, SIZES
+from .sheet import blank, inch_axis, inch_figure, ink, outline, show_picture, tag, wrapped
+from .style import LINE_COLOURS, OTHERS, OUTLINES, QUIET, WIDTH, Drawn
 
-WIDTH = 11  # inches, of a notebook
-MOST_BARS = 12  # classes of a histogram
+MOST_RINGS = 5  # classes that a bubble ring shows one by one; tables always hold all
+MOST_SPOKES = 14  # concepts of a bubble ring, and outlines on a picture
+MOST_BARS = 6  # classes of the histogram
 MOST_EXEMPLARS = 8
-# of outlines: light, to be seen on fur and grass with a dark rim, and other than those of classes
-OUTLINES = ("#ffd400", "#00d5ff", "#ff6ec7", "#8dff5a", "#ff9d2e", "#c3a6ff", "#ffffff", "#ff5f5f", "#00f0b5")
-SIMILARITY = "global similarity (cosine and structure in HSV)"
+LARGEST = 0.62  # inches across, of a bubble at the scale's end
+SMALLEST, WRITTEN = 0.06, 0.3  # inches across: of all bubbles, and of those with their value in them
+NEARLY_NONE = 0.01  # PCS below which a bubble is hollow
+LETTERS = 66  # of the sentence in a line
+SMALL = {"fontsize": 9, "color": QUIET}
 
 
-# --- Histogram over classes ------------------------------------------------------------------------------------------
-
-
-def similarity_bars(similarity, class_names, predicted=None, title=""):
-    """The histogram over classes of Figure 6: global structural similarity, the highest first.
-
-    similarity: `(class,)`, of `asxai.explain.similarity.global_similarity`. predicted: as in `bubble_ring`; its bar is dark
-
-    The table has a row per class: `class`, `similarity`, `rank` (1 is the highest), `predicted`. Of many classes the
-    highest are shown, and the predicted one, see `MOST_BARS`. Raises ValueError for shapes that do not fit, or values
-    that are not finite.
-    """
-    similarity, predicted = checked_similarity(similarity, class_names), index_of_class(predicted, class_names)
-    colours = [OTHERS if predicted is not None else CLASS_COLOURS[0]] * len(class_names)
-    if predicted is not None:
-        colours[predicted] = CLASS_COLOURS[0]
-    order = best_classes(similarity, predicted, MOST_BARS)
-    lines, top = title_lines(title, 5.5)
-    height = 0.3 * len(order) + 0.65
-    figure, axis = new_sheet(5.5, height + top)
-    draw_title(axis, lines, 5.5, height + top)
-    draw_bars(axis, (0.1, 0.05, 5.3, height - 0.1), similarity, class_names, order, colours, predicted,
-               SIMILARITY)
-    rank = (-similarity).argsort(kind="stable").argsort(kind="stable") + 1
-    return figure, pd.DataFrame({"class": list(class_names), "similarity": similarity, "rank": rank,
-                                 "predicted": [c == predicted for c in range(len(class_names))]})
-
-
-def checked_similarity(similarity, class_names):
-    similarity = np.asarray(similarity, dtype=float)
-    if similarity.shape != (len(class_names),) or not np.isfinite(similarity).all():
-        raise ValueError(f"similarity {similarity.shape} must be a finite number for each of the {len(class_names)} "
-                         "class names")
-    return similarity
-
-
-def best_classes(values, predicted, most):
-    """Indices of the highest values, from the highest, and among them the predicted class."""
-    order = np.argsort(-values, kind="stable")[:most]
-    if predicted is not None and predicted not in order:
-        order[-1] = predicted
-    return order
-
-
-def draw_bars(axis, box, values, names, order, colours, bold, heading, percent=False):
-    """Horizontal bars with names and values in a box, the first on top, under a small heading."""
-    left, bottom, width, height = box
-    more = f"; {len(order)} of {len(names)} classes" if len(order) < len(names) else ""
-    lines = wrapped_text(heading + more, width, 9).split("\n")
-    for i, line in enumerate(lines):
-        draw_text(axis, left, bottom + height - 0.1 - 0.15 * i, line, 9, color=QUIET)
-    height -= 0.15 * len(lines) + 0.1
-    step = min(0.32, height / len(order))
-    size = next((s for s in SIZES if LEADING * s / 72 <= step), SIZES[-1])
-    column = min(0.45 * width, max(text_width(names[i], size, i == bold) for i in order) + 0.05)
-    written = [f"{100 * values[i]:.1f} %" if percent else f"{values[i]:.2f}" for i in order]
-    room = width - column - 0.1 - max(text_width(text, size, True) for text in written) - 0.1
-    low, high = min(0.0, values[order].min()), max(0.0, values[order].max())
-    scale = room / (high - low) if high > low else 0
-    zero = left + column + 0.1 - low * scale
-    for row, (i, text) in enumerate(zip(order, written)):
-        y, weight = bottom + height - step * (row + 0.5), "bold" if i == bold else "normal"
-        name, own = fitted_text(names[i], column, step, size, i == bold)
-        draw_text(axis, left + column, y, name, own, ha="right", weight=weight)
-        start, long = zero + min(0, values[i]) * scale, abs(values[i]) * scale
-        axis.add_patch(Rectangle((start, y - 0.33 * step), long, 0.66 * step, fc=colours[i], lw=0))
-        draw_text(axis, start + long + 0.06, y, text, size, weight=weight)
-    axis.plot([zero, zero], [bottom + height - step * len(order), bottom + height], color=QUIET, lw=0.8)
-
-
-# --- One picture -----------------------------------------------------------------------------------------------------
-
-
-def explanation_panel(picture, masks, concept_names, scores, class_names, similarity, sentence, prediction,
-                      exemplars=None, title="", predicted=None, exemplar_names=None):
-    """All of one explanation: where (outlines), what (bubble ring, histogram), why (the sentence), and the black box.
+def explanation_panel(
+    picture, masks, concept_names, scores, class_names, similarity, sentence: str, prediction: str, exemplars, predicted
+) -> Drawn:
+    """All of one explanation, as in Figure 6.
 
     picture: uint8 `(height, width, 3)`. masks: bool `(concept, height, width)`, all False where a concept is not seen
-    scores: PCS `(class, concept)`, see `bubble_ring`; concept_names, class_names, predicted: as there
-    similarity: `(class,)`, see `similarity_bars`, or None
+    scores: PCS `(class, concept)`, at least 0, NaN where a class lacks the concept
+    similarity: global structural similarity, `(class,)`
     sentence, prediction: in words; the second is what the softmax says, for example "a, 99.8 %"
-    exemplars: uint8 pictures `(height, width, 3)`, the nearest training pictures, or None
-    exemplar_names: a text for each of them, or None
+    exemplars: uint8 pictures `(height, width, 3)`, the nearest training pictures
+    predicted: name of the predicted class, which is the outermost ring
 
-    The table is that of `bubble_ring` with two more columns: `area`, the share of the picture that the concept's
-    outline holds, and `similarity` of the class, NaN without. Raises ValueError as `bubble_ring` and `similarity_bars`,
-    and for pictures and masks that do not fit.
+    Of many classes those with the highest PCS are shown (see `MOST_RINGS`), of many concepts first the predicted
+    class's own, then those with the highest PCS (`MOST_SPOKES`), and of the histogram the best (`MOST_BARS`).
+
+    The table has a row per class and concept: the score and whether it is shown, the share of the picture that the
+    concept's outline holds (`area`), and the similarity of the class.
     """
-    scores, predicted = checked_scores(scores, class_names, concept_names), index_of_class(predicted, class_names)
-    picture, masks = checked_picture(picture, masks, concept_names)
-    if similarity is not None:
-        similarity = checked_similarity(similarity, class_names)
-    exemplars = [] if exemplars is None else [np.asarray(exemplar) for exemplar in exemplars]
-    if exemplar_names is not None and len(exemplar_names) != len(exemplars):
-        raise ValueError(f"exemplar_names holds {len(exemplar_names)} texts for {len(exemplars)} exemplars; give one "
-                         "for each")
-    rings, spokes = chosen_classes(scores, predicted)
-    seen = [k for k in spokes if masks[k].any()]
-    outlines = {k: OUTLINES[i % len(OUTLINES)] for i, k in enumerate(seen)}
-    lines, top = title_lines(title, WIDTH)
-    words = WIDTH - 0.3 if similarity is None else 6.3
-    sentence = wrapped_text(sentence, words, 12)
-    prediction = wrapped_text(f"The softmax alone says: {prediction}", words, 10)
-    bars = [] if similarity is None else best_classes(similarity, predicted, 6)
-    said = 0.2 * (sentence.count("\n") + 1) + 0.25 + 0.17 * (prediction.count("\n") + 1)
-    below = max(said, 0.24 * len(bars) + 0.4 if len(bars) else 0) + 0.3
-    strip = 1.45 if exemplars else 0
-    figure, axis = new_sheet(WIDTH, top + 3.95 + below + strip)
-    draw_title(axis, lines, WIDTH, top + 3.95 + below + strip)
-
-    base = below + strip
-    draw_text(axis, 0.15, base + 3.83, "concepts on the picture", 9, color=QUIET)
-    draw_picture(axis, (0.15, base + 0.1, 4.75, 3.6), picture, masks, concept_names, outlines)
-    draw_text(axis, 5.3, base + 3.83, "how much of each class is in them", 9, color=QUIET)
-    draw_ring(axis, (5.3, base + 0.05, WIDTH - 5.4, 3.65), scores, class_names, concept_names, rings, spokes,
-               predicted, outlines)
-    axis.add_patch(Rectangle((0, strip + 0.08), WIDTH, below - 0.12, fc="0.955", lw=0, zorder=-1))
-    y = strip + below - 0.3
-    for line in sentence.split("\n"):
-        draw_text(axis, 0.15, y, line, 12)
-        y -= 0.2
-    for line in prediction.split("\n"):
-        y -= 0.17
-        draw_text(axis, 0.15, y + 0.07, line, 10, color=QUIET)
-    if len(bars):
-        draw_bars(axis, (6.85, strip + 0.14, WIDTH - 7.0, below - 0.28), similarity, class_names, bars,
-                   class_colours(len(class_names), rings), predicted, SIMILARITY)
-    if exemplars:
-        _draw_exemplars(axis, (0.15, 0.02, WIDTH - 0.3, strip), exemplars, exemplar_names)
-    table = score_table(scores, class_names, concept_names, rings, spokes)
-    table["area"] = np.tile(masks.mean(axis=(1, 2)), len(class_names))
-    table["similarity"] = np.nan if similarity is None else np.repeat(similarity, len(concept_names))
-    return figure, table
+    count, first = len(class_names), list(class_names).index(predicted)
+    rings, spokes = _chosen(scores, first)
+    colours = dict(enumerate(LINE_COLOURS)) if count <= len(LINE_COLOURS) else dict(zip(rings, LINE_COLOURS))
+    tags = dict(zip([k for k in spokes if masks[k].any()], OUTLINES * 2))
+    bars = np.argsort(-similarity, kind="stable")[:MOST_BARS]
+    bars = bars if first in bars else [*bars[:-1], first]
+    sentence, prediction = wrapped(sentence, LETTERS, 12), wrapped(f"The softmax alone says: {prediction}", LETTERS)
+    below = max(0.21 * sentence.count("\n") + 0.9, 0.24 * len(bars) + 0.7)
+    figure = inch_figure(WIDTH, 5.8 + below)
+    draw_picture(inch_axis(figure, 1.35, below + 1.6, 3.3, 3.9), picture, masks, concept_names, tags)
+    axis = inch_axis(figure, 5.6, below + 2.15, WIDTH - 5.7, 3.4)
+    axis.set_title("how much of each class is in them", loc="left", **SMALL)
+    _draw_ring(axis, scores, class_names, concept_names, rings, spokes, first, colours, tags)
+    back = inch_axis(figure, 0, 1.4, WIDTH, below)
+    back.set(xticks=[], yticks=[], facecolor="0.955")
+    back.spines[:].set_visible(False)
+    back.text(0.014, 1 - 0.2 / below, sentence, va="top", fontsize=12)
+    back.text(0.014, 0.2 / below, prediction, fontsize=10, color=QUIET)
+    more = f"; {len(bars)} of {count} classes" if len(bars) < count else ""
+    back.text(0.62, 1 - 0.2 / below, f"global similarity (cosine and structure in HSV){more}", va="top", **SMALL)
+    names, texts = [class_names[c] for c in bars], [f"{similarity[c]:.2f}" for c in bars]
+    axis = inch_axis(figure, 8.4, 1.5, 2.2, below - 0.5)
+    draw_bars(axis, similarity[bars], names, texts, [colours.get(c, OTHERS) for c in bars], predicted)
+    for i, exemplar in enumerate(exemplars[:MOST_EXEMPLARS]):
+        axis = inch_axis(figure, 0.15 + 1.3 * i, 0, 1.2, 1.2)
+        show_picture(axis, exemplar)
+        axis.set_title("" if i else "nearest training pictures", loc="left", pad=3, **SMALL)
+    shown, areas = (
+        np.isin(np.arange(count), rings)[:, None] & np.isin(range(len(masks)), spokes),
+        masks.mean(axis=(1, 2)),
+    )
+    rows = [
+        (name, concept, scores[c, k], shown[c, k], areas[k], similarity[c])
+        for c, name in enumerate(class_names)
+        for k, concept in enumerate(concept_names)
+    ]
+    return figure, pd.DataFrame(rows, columns=["class", "concept", "score", "shown", "area", "similarity"])
 
 
-def checked_picture(picture, masks, names):
-    picture, masks = np.asarray(picture), np.asarray(masks)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"picture {picture.dtype} {picture.shape} must be uint8 (height, width, 3)")
-    if masks.dtype != bool or masks.shape != (len(names), *picture.shape[:2]):
-        raise ValueError(f"masks {masks.dtype} {masks.shape} must be bool {(len(names), *picture.shape[:2])}: one of "
-                         "the picture's size for each name")
-    return picture, masks
+def _chosen(scores, first):
+    """Classes to show, from the outermost ring, and concepts, in their order."""
+    known = np.nan_to_num(scores, nan=-1)
+    rings = np.lexsort((-np.nansum(scores, axis=1), -known.max(axis=1), np.arange(len(scores)) != first))[:MOST_RINGS]
+    best = known[rings].max(axis=0)
+    seen = np.flatnonzero(best >= 0)
+    return rings, np.sort(seen[np.lexsort((-best[seen], np.isnan(scores[first, seen])))[:MOST_SPOKES]])
 
 
-def draw_picture(axis, box, picture, masks, names, outlines):
-    """A picture with outlines of masks, in colours by number, and names at both sides, in a box."""
-    left, bottom, width, height = box
-    seen = list(outlines)
-    anchors = {k: _anchor(masks[k]) for k in seen}
-    ordered = sorted(seen, key=lambda k: anchors[k][1])
-    sides = {-1: ordered[:(len(ordered) + 1) // 2], 1: ordered[(len(ordered) + 1) // 2:]}
-    columns = {side: min(1.05, max([text_width(names[k], SIZES[0]) + 0.28 for k in own], default=0))
-               for side, own in sides.items()}
-    gap = {side: 0.16 if own else 0 for side, own in sides.items()}
-    scale = min(height / picture.shape[0], (width - sum(columns.values()) - sum(gap.values())) / picture.shape[1])
-    high, wide = scale * picture.shape[0], scale * picture.shape[1]
-    x = left + columns[-1] + gap[-1] + (width - sum(columns.values()) - sum(gap.values()) - wide) / 2
-    y = bottom + height - high
-    axis.imshow(picture, extent=(x, x + wide, y, y + high), zorder=1, interpolation="antialiased")
-    for k in seen:
-        _outline(axis, masks[k], (x, x + wide, y, y + high), outlines[k])
-    for side, own in sides.items():
-        at = {k: np.array([x + wide * anchors[k][1], y + high * (1 - anchors[k][0])]) for k in own}
-        entries = [(names[k], "", "k", outlines[k], at[k]) for k in own]
-        edge = x - gap[-1] if side < 0 else x + wide + gap[1]
-        label_column(axis, entries, edge, side, bottom, bottom + height, columns[side], on_picture=True)
-
-
-def _outline(axis, mask, extent, colour, width=1.6):
-    if mask.all():
-        axis.add_patch(Rectangle((extent[0], extent[2]), extent[1] - extent[0], extent[3] - extent[2], fill=False,
-                                 ec=colour, lw=width, zorder=2))
-    elif mask.any():
-        drawn = axis.contour(mask, levels=[0.5], colors=[colour], linewidths=width, extent=extent, origin="upper",
-                             zorder=2)
-        drawn.set(path_effects=[withStroke(linewidth=width + 1.4, foreground="0.1")])
+def draw_picture(axis, picture, masks, names, tags):
+    """A picture with outlines of masks and their names at both sides. tags: by number of a mask its colour."""
+    show_picture(axis, picture)
+    axis.set_anchor("N")
+    points = {k: _anchor(masks[k]) for k in tags}
+    order = sorted(tags, key=lambda k: points[k][0])
+    for k in tags:
+        outline(axis, masks[k], tags[k], 1.6)
+        axis.plot(*points[k], "o", ms=3.5, mfc=tags[k], mec="0.1", mew=0.8)
+    half = (len(order) + 1) // 2
+    for x, ha, side in ((-0.06, "right", order[:half]), (1.06, "left", order[half:])):
+        side = sorted(side, key=lambda k: -points[k][1])
+        steps = min(0.12, 0.95 / max(1, len(side))) * np.arange(len(side))  # of labels that must not overlap
+        wanted = np.array([1 - points[k][1] / len(picture) for k in side])
+        heights = isotonic_regression(wanted - steps).x if side else wanted
+        for k, y in zip(side, np.clip(heights, 0.03, 0.97 - steps.max(initial=0)) + steps):
+            place = {"xytext": (x, y), "textcoords": "axes fraction", "ha": ha, "va": "center", "fontsize": 9}
+            line = {"arrowstyle": "-", "color": "0.25"}
+            axis.annotate(wrapped(names[k], 12, 2), points[k], arrowprops=line, bbox=tag(tags[k]), **place)
 
 
 def _anchor(mask):
-    """The point that is deepest inside the largest island of a mask: down and across, from 0 to 1."""
+    """The pixel, across and down, that is deepest inside the largest island of a mask."""
     islands, _ = label(mask)
     largest = np.bincount(islands.ravel())[1:].argmax() + 1
     depth = distance_transform_edt(np.pad(islands == largest, 1))[1:-1, 1:-1]
-    return (np.array(np.unravel_index(depth.argmax(), mask.shape)) + 0.5) / mask.shape
+    return np.unravel_index(depth.argmax(), mask.shape)[::-1]
 
 
-def _draw_exemplars(axis, box, exemplars, names):
-    left, bottom, width, height = box
-    draw_text(axis, left, bottom + height - 0.1, "nearest training pictures", 9, color=QUIET)
-    under = 0 if names is None else 0.2
-    side = min(height - 0.25 - under, 1.2)
-    x = left
-    for i, exemplar in enumerate(exemplars[:MOST_EXEMPLARS]):
-        wide = side * exemplar.shape[1] / exemplar.shape[0]
-        if x + wide > left + width:
-            break
-        axis.imshow(exemplar, extent=(x, x + wide, bottom + under, bottom + under + side), interpolation="antialiased")
-        if names is not None:
-            name, size = fitted_text(names[i], wide + 0.05, 0.2, 9)
-            draw_text(axis, x + wide / 2, bottom + 0.1, name, size, ha="center")
-        x += wide + 0.12
+def draw_bars(axis, values, names, texts, colours, bold):
+    """Horizontal bars with names at the left and texts at the right, the first on top."""
+    blank(axis)
+    axis.bar_label(axis.barh(range(len(values)), values, height=0.66, color=colours), texts, padding=4, fontsize=9)
+    axis.set(ylim=(len(values) - 0.5, -0.5), xlim=(min(0, *values), 1.2 * max(1e-9, *values)))
+    axis.set_yticks(range(len(names)), [wrapped(name, 20, 1) for name in names], fontsize=9)
+    axis.get_yticklabels()[list(names).index(bold)].set_weight("bold")
+    axis.axvline(0, color=QUIET, lw=0.8)
+
+
+def _draw_ring(axis, scores, class_names, concept_names, rings, spokes, first, colours, tags):
+    """Figure 6's semantic probability bubble ring diagram: concepts around, a ring per class, bubbles as large as PCS.
+
+    The area of a bubble is its PCS. The largest have their value in them, and where none fits, the highest stands
+    beside the concept's name, in the colour of its class. One unit of the axis is an inch.
+    """
+    blank(axis)
+    width, height = axis.get_position().size * axis.figure.get_size_inches()
+    axis.set(xlim=(-width / 2, width / 2), ylim=(-height / 2, height / 2))
+    if not len(spokes):
+        axis.text(0, 0, "no concept found", ha="center", fontsize=11, color=QUIET)
+        return
+    shown, radius, turn = scores[np.ix_(rings, spokes)], height / 2 - 0.42, 2 * np.pi / len(spokes)
+    chord = 2 * np.sin(np.pi / max(2, len(spokes)))  # between two spokes, for a radius of 1
+    step = min(LARGEST, chord * radius / (1 + chord * (len(rings) - 0.5)), radius / len(rings))
+    radii = radius - step * (np.arange(len(rings)) + 0.5)
+    across = np.maximum(SMALLEST, 0.94 * step * np.sqrt(shown / max(1, np.nanmax(shown))))
+    for r, c in zip(radii, rings):
+        look = {"ec": colours[c], "lw": 1.2, "alpha": 0.6} if c == first else {"ec": "0.8", "lw": 0.8}
+        axis.add_patch(Circle((0, 0), r, fill=False, zorder=1, **look))
+    for s, k in enumerate(spokes):
+        direction, best = np.array([np.sin(turn * (s + 0.5)), np.cos(turn * (s + 0.5))]), np.nanargmax(shown[:, s])
+        axis.plot(*np.outer(direction, (max(0, radii[-1] - step / 2), radius)), color="0.9", lw=0.8, zorder=0)
+        for i in np.flatnonzero(~np.isnan(shown[:, s])):
+            hollow, colour, at = shown[i, s] < NEARLY_NONE, colours[rings[i]], radii[i] * direction
+            look = {"fc": "w", "ec": colour, "lw": 1} if hollow else {"fc": colour, "ec": "w", "lw": 0.6}
+            axis.add_patch(Circle(at, across[i, s] / 2, zorder=3, **look))
+            if across[i, s] > WRITTEN:
+                middle = {"ha": "center", "va": "center_baseline", "color": ink(colour), "zorder": 4}
+                axis.text(*at, f"{shown[i, s]:.2f}", fontsize=8, **middle)
+        x, y = direction * (radius + 0.15, radius + 0.25)
+        side = {"ha": "left" if direction[0] > -1e-9 else "right", "fontsize": 9 if len(spokes) < 9 else 8}
+        box = {"bbox": tag(tags[k])} if k in tags else {}
+        name = wrapped(concept_names[k], 15, 2 if len(spokes) < 9 else 1)
+        axis.text(x, y, name, va="center" if across[best, s] > WRITTEN else "bottom", **side, **box)
+        if across[best, s] <= WRITTEN:
+            look = {"color": colours[rings[best]], "weight": "bold", "va": "top"}
+            axis.text(x, y - 0.04, f"{shown[best, s]:.2f}", **side, **look)
+    words = "rings from outside: as listed; area of a bubble: PCS"
+    words += f"; {len(rings)} of {len(class_names)} classes" if len(rings) < len(class_names) else ""
+    words += f"; {len(spokes)} of {len(concept_names)} concepts" if len(spokes) < len(concept_names) else ""
+    words += "; hollow: nearly 0" if (shown < NEARLY_NONE).any() else ""
+    words += "; no bubble: the class lacks the concept" if np.isnan(shown).any() else ""
+    names = [wrapped(class_names[c], 24, 1) + (" (predicted)" if c == first else "") for c in rings]
+    dots = [Circle((0, 0), fc=colours[c], label=name) for c, name in zip(rings, names)]
+    look = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "frameon": False, "fontsize": 9, "title_fontsize": 8}
+    columns = 2 if max(map(len, names)) > 20 else 3
+    legend = axis.legend(handles=dots, ncols=columns, title=wrapped(words, 88), borderpad=0, **look)
+    legend.get_texts()[0].set_weight("bold")

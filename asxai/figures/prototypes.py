@@ -1,6 +1,4 @@
-"""The figures of concepts, from arrays alone. As in `asxai.figures.train` each function gives `(figure, table)`."""
-
-import textwrap
+"""The figures of notebook 02: prototypes and concepts on pictures, and how well concepts agree with true parts."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,60 +6,107 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
-from scipy.ndimage import maximum_filter
+from skimage.color import label2rgb
+from skimage.segmentation import mark_boundaries
 
-from .sheet import blank, label_row, outlined_picture, set_title, show_picture
-from .style import BEST_SIDE, COLOURS, MOST_CONCEPTS, YELLOW
+from .dots import dot_plot
+from .sheet import first_of, heatmap, legend_beside, picture_grid, set_title, wrapped
+from .style import COLOURS, MOST_CLASSES, MOST_CONCEPTS, OUTLINE, Drawn
 
 COUNTED = 20  # pictures, below which they are counted: one of them is more than 5 %
 BACKGROUND = "background"
 HATCHES = ("", "////", "----")  # plain, then the same colours again with white stripes
 
 
-def concept_sheet(pictures, masks, names, prevalence, title, activations=None, out_of=None):
-    """A row per concept: its exemplars, dimmed outside the mask, with the mask's outline.
+def prototype_sheet(table: pd.DataFrame, pictures, maps, masks, class_name: str, percentile: float) -> Drawn:
+    """Figure 2a for one class: its strongest prototypes, from source picture to irregular mask.
 
-    pictures, masks: uint8 `(concept, exemplar, height, width, 3)` and bool `(concept, exemplar, height, width)`, or
-    lists with one such array per concept, where some have fewer exemplars than others
-    names, prevalence: per concept; the share of test pictures in which it wins cells, NaN where it is not known
-    out_of: how many pictures that is a share of; of few they are counted, for a percentage would promise too much
-    activations: numbers `(concept, exemplar)`, or a list, that are written above the exemplars
-
-    The table has a row per concept: `concept`, `prevalence`, `exemplars` (how many) and, where given, `activations`. Of
-    many concepts the first are shown, see `MOST_CONCEPTS`.
+    table: a row per basis vector with `basis`, `strength` and its patch in pixels, `top`, `left`, `bottom`, `right`
+    pictures, maps, masks: uint8 `(vector, size, size, 3)`, the activation map there `(vector, size, size)` in cosines,
+        and bool `(vector, size, size)`, what lies above the percentile of the map
     """
-    counts = [len(own) for own in pictures]
-    if not counts or {len(masks), len(names), len(prevalence)} != {len(counts)}:
-        raise ValueError(f"pictures of {len(counts)} concepts, masks of {len(masks)}, {len(names)} names and "
-                         f"{len(prevalence)} prevalences; give as many of each, and at least one")
-    shown, columns = min(len(counts), MOST_CONCEPTS), max(1, *counts[:MOST_CONCEPTS])
-    height = 1.2 if activations is None else 1.35
-    figure, axes = plt.subplots(shown, columns, squeeze=False, figsize=(1.15 * columns + 1.5, height * shown + 0.5))
-    for k, row in enumerate(axes):
-        for e, axis in enumerate(row):
-            if e < counts[k]:
-                outlined_picture(axis, np.asarray(pictures[k][e]), np.asarray(masks[k][e]))
-                if activations is not None:
-                    axis.set_title(f"{activations[k][e]:.2f}", fontsize=9, pad=2)
-            else:
-                blank(axis)
-        share = "" if np.isnan(prevalence[k]) else f"\n{_share(prevalence[k], out_of)}"
-        label_row(row[0], textwrap.fill(names[k], 16) + share)
-    set_title(figure, title + (f" (the first {shown} of {len(counts)} concepts)" if shown < len(counts) else ""))
-    table = pd.DataFrame({"concept": list(names), "prevalence": np.asarray(prevalence, float), "exemplars": counts})
-    if activations is not None:
-        table["activations"] = [", ".join(f"{value:.2f}" for value in own) for own in activations]
+    boxes = table[["top", "left", "bottom", "right"]].to_numpy()
+    patches = [own[top:bottom, left:right] for own, (top, left, bottom, right) in zip(pictures, boxes)]
+    labels = ["source\npicture", "patch", "activation\nmap", f"mask, {percentile:g}th\npercentile"]
+    rows = [pictures, patches, pictures, pictures]
+    names = [f"vector {row.basis}\nstrength {row.strength:.2f}" for row in table.itertuples()]
+    title = f"Strongest prototypes of class “{class_name}”"
+    figure, axes = picture_grid(rows, labels, title, [names], masks=[(), (), (), masks], size=(1.5, 1.55))
+    for k, (top, left, bottom, right) in enumerate(boxes):
+        frame = plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec=OUTLINE, lw=2)
+        axes[0, k].add_patch(frame)
+        image = axes[2, k].imshow(maps[k], alpha=0.6, vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes[2], label="cosine", shrink=0.9)
     return figure, table
 
 
+def new_picture_sheet(table: pd.DataFrame, pictures, maps, masks, class_name: str) -> Drawn:
+    """The strongest prototypes of a class on test pictures of that class: activation map above mask, best cosine.
+
+    table: a row per picture and basis vector with `basis` and `best_cosine`, the vectors of the first picture first
+    pictures, maps, masks: as in `prototype_sheet`, `(picture, ...)` and `(picture, vector, ...)`
+    """
+    best = table["best_cosine"].to_numpy().reshape(maps.shape[:2])
+    rows, above, shown = [], [], []
+    for i, picture in enumerate(pictures):
+        rows += [[picture] * (1 + len(best[i])), [None] + [picture] * len(best[i])]
+        words = [f"vector {vector}\n" if i == 0 else "" for vector in table["basis"]]
+        above += [["" if i else "test picture", *(f"{w}{value:.2f}" for w, value in zip(words, best[i]))], []]
+        shown += [[], [None, *masks[i]]]
+    title = f"Where the prototypes of “{class_name}” fire on pictures never seen (number: best cosine)"
+    figure, axes = picture_grid(rows, [""] * len(rows), title, above, masks=shown, size=(1.4, 1.5))
+    for i, k in np.ndindex(best.shape):
+        axes[2 * i, k + 1].imshow(maps[i, k], alpha=0.6, vmin=0, vmax=1)
+    return figure, table
+
+
+def distance_matrix(distance: np.ndarray, class_names) -> Drawn:
+    """Projection distances between class subspaces `(class, class)`, in [0, 1], see `subspace_distances`.
+
+    A single distance, of two classes, needs no scale of colours: its number is written. The table has a row per pair.
+    """
+    count, label = len(class_names), "distance / largest possible"
+    many, names = count > MOST_CLASSES, list(class_names)
+    side = 9 if many else max(3.6, 0.55 * count + 1.8)
+    figure, axis = plt.subplots(figsize=(side + 1, side))
+    shown = np.where(np.eye(count, dtype=bool), np.nan, distance)  # zeros of a class with itself would use up colours
+    texts = None if many else np.vectorize("{:.2f}".format)(distance)
+    least = np.floor(10 * np.nanmin(shown)) / 10
+    image = heatmap(axis, shown, names, names, texts, cmap="viridis", vmin=least, vmax=1)
+    axis.set_aspect("equal")
+    if count > 2:
+        figure.colorbar(image, label=label, shrink=0.8)
+    else:
+        axis.set_title(label)
+    pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
+    return figure, pd.DataFrame([{"class": names[i], "other": names[j], "distance": distance[i, j]} for i, j in pairs])
+
+
+def concept_sheet(pictures, masks, names, prevalence, title: str, out_of: int) -> Drawn:
+    """A row per concept: its exemplars, dimmed outside the mask, with the mask's outline.
+
+    pictures, masks: per concept uint8 `(exemplar, height, width, 3)` and bool `(exemplar, height, width)`
+    prevalence: per concept the share of test pictures in which it wins cells, NaN where it is not known
+    out_of: how many pictures that is a share of; of few they are counted, for a percentage would promise too much
+
+    The table has a row per concept. Of many concepts the first are shown.
+    """
+    labels = [wrapped(name, 16) + _share(share, out_of) for name, share in zip(names, prevalence)]
+    title += first_of(MOST_CONCEPTS, len(names), "concepts")
+    figure, _ = picture_grid(pictures[:MOST_CONCEPTS], labels, title, masks=masks, size=(1.15, 1.2))
+    counts = [len(own) for own in pictures]
+    return figure, pd.DataFrame({"concept": names, "prevalence": prevalence, "exemplars": counts})
+
+
 def _share(share, out_of):
-    if out_of is not None and out_of < COUNTED:
-        return f"wins cells in {round(share * out_of)}\nof {out_of} test pictures"
-    return f"wins cells in {'under 1' if 0 < share < 0.005 else f'{100 * share:.0f}'} %\nof test pictures"
+    if np.isnan(share):
+        return ""
+    if out_of < COUNTED:
+        return f"\nwins cells in {round(share * out_of)}\nof {out_of} test pictures"
+    return f"\nwins cells in {'under 1' if 0 < share < 0.005 else f'{100 * share:.0f}'} %\nof test pictures"
 
 
-def concept_map_strip(pictures, winners, names, title, parts=None, part_names=None):
+def concept_map_strip(pictures, winners, names, title: str, parts=None, part_names=()) -> Drawn:
     """Pictures above their division into concepts, and above the true parts where there are such.
 
     pictures: uint8 `(picture, height, width, 3)`
@@ -69,158 +114,39 @@ def concept_map_strip(pictures, winners, names, title, parts=None, part_names=No
     names: of concepts 1, 2, ...; a concept has the same colour in every strip with the same names
     parts, part_names: the same of true parts; a part with the name of a concept has its colour, and no other has
 
-    The table has a row per picture and concept, background included: `picture`, `kind` ("concept" or "part"), `name`
-    and `share` of the picture's cells.
+    The table has a row per picture and concept or part, background included, with its share of the picture's cells.
     """
-    kinds = [("concept", "concepts", np.asarray(winners), list(names), range(len(names)))]
+    kinds, new = [("concept", winners, list(names), range(len(names)))], iter(range(len(names), 999))
     if parts is not None:
-        free = iter(range(len(names), len(names) + len(part_names)))
-        styles = [list(names).index(name) if name in names else next(free) for name in part_names]
-        kinds.append(("part", "true\nparts", np.asarray(parts), list(part_names), styles))
-    for kind, _, labels, own, _ in kinds:
-        if len(labels) != len(pictures) or labels.min() < 0 or labels.max() > len(own):
-            raise ValueError(f"{kind}s {labels.shape} must be a map per picture, of which there are {len(pictures)}, "
-                             f"with numbers from 0 to {len(own)}, one for each name")
-    legend_columns = [-(-np.count_nonzero(np.unique(labels)) // 7) for _, _, labels, _, _ in kinds]
-    figure, axes = plt.subplots(len(kinds) + 1, len(pictures), squeeze=False, figsize=(
-        1.25 * len(pictures) + 0.9 + 1.3 * max(legend_columns), 1.3 * (len(kinds) + 1) + 0.4))
+        styles = [list(names).index(name) if name in names else next(new) for name in part_names]
+        kinds.append(("part", parts, list(part_names), styles))
+    coloured = [[_coloured(*own, styles) for own in zip(pictures, labels)] for _, labels, _, styles in kinds]
+    labels = ["picture", "concepts", "true\nparts"][: len(kinds) + 1]
+    figure, axes = picture_grid([pictures, *coloured], labels, title, size=(1.25 + 2.6 / len(pictures), 1.3))
     rows = []
-    for i, picture in enumerate(pictures):
-        show_picture(axes[0, i], picture)
-        for row, (kind, _, labels, own, styles) in zip(axes[1:], kinds):
-            show_picture(row[i], _coloured(np.asarray(picture), labels[i], styles))
-            shares = np.bincount(labels[i].ravel(), minlength=len(own) + 1) / labels[i].size
-            rows += [{"picture": i, "kind": kind, "name": name, "share": share}
-                     for name, share in zip([BACKGROUND, *own], shares)]
-    label_row(axes[0, 0], "picture")
-    for row, columns, (_, label, labels, own, styles) in zip(axes[1:], legend_columns, kinds):
-        label_row(row[0], label)
-        handles = [Patch(fc=_colour(styles[k - 1]), hatch=_hatch(styles[k - 1]), ec="w", lw=0,
-                         label=textwrap.fill(own[k - 1], 18)) for k in np.unique(labels) if k]
-        if handles:
-            row[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=9,
-                           ncols=columns, labelspacing=0.25, handlelength=1.4, columnspacing=1, borderpad=0)
-    set_title(figure, title)
-    return figure, pd.DataFrame(rows)
-
-
-def confusion(counts, concept_names, part_names, title):
-    """Of the cells of each true part, the share that each concept wins; every column sums to 100 %.
-
-    counts: whole numbers `(concept + 1, part)`, cells by concept, background first, and true part, such as the sum of
-    `asxai.benchmarks.agreement.contingency` over pictures. On the right stands each concept's share of the cells of all parts.
-
-    The table has a row per part and concept: `part`, `concept`, `share` (NaN for a part without cells), `cells`, and
-    `share_of_all`, the one on the right.
-    """
-    counts = np.asarray(counts)
-    if counts.shape != (len(concept_names) + 1, len(part_names)):
-        raise ValueError(f"counts {counts.shape} must be {(len(concept_names) + 1, len(part_names))}: background and "
-                         f"{len(concept_names)} concepts, by {len(part_names)} parts")
-    counts, names = np.roll(counts, -1, axis=0), [*concept_names, BACKGROUND]  # background last: it is the exception
-    with np.errstate(invalid="ignore"):  # 0 / 0: no cells, no shares
-        shares, of_all = counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()
-    figure, axis = plt.subplots(figsize=(0.52 * len(part_names) + 2.8, 0.36 * len(names) + 1.7))
-    # white at zero, which a palette of seaborn is not quite
-    axis.imshow(np.ma.masked_invalid(shares), cmap=sns.blend_palette(["#ffffff", "#6baed6", "#08306b"], as_cmap=True),
-                vmin=0, vmax=1, aspect="auto")
-    for (k, p), share in np.ndenumerate(shares):
-        text = "–" if np.isnan(share) else f"{100 * share:.0f}"
-        axis.text(p, k, text, ha="center", va="center", fontsize=10,
-                  color="w" if share > 0.5 else "0.7" if text in "–0" else "k")
-    for k, share in enumerate(of_all):
-        if not np.isnan(share):
-            axis.text(1.03, k, f"{100 * share:.0f} %", va="center", fontsize=10, transform=axis.get_yaxis_transform())
-    axis.text(1.03, 1.02, "of all\nparts", va="bottom", fontsize=9, color="0.3", transform=axis.transAxes)
-    axis.set_xticks(range(len(part_names)), [textwrap.fill(name, 16) for name in part_names], rotation=90)
-    axis.set_yticks(range(len(names)), [textwrap.fill(name, 22) for name in names])
-    for edges, line in ((np.arange(1, len(part_names)), axis.axvline), (np.arange(1, len(names)), axis.axhline)):
-        for edge in edges - 0.5:
-            line(edge, color="0.9", lw=0.8)
-    axis.axhline(len(names) - 1.5, color="0.3", lw=1.2)
-    axis.set(xlabel="true part", ylabel="concept that wins")
-    set_title(figure, f"{title}\n% of a part’s cells")
-    table = pd.DataFrame([{"part": part, "concept": name, "share": shares[k, p], "cells": int(counts[k, p]),
-                           "share_of_all": of_all[k]}
-                          for p, part in enumerate(part_names) for k, name in enumerate(names)])
-    return figure, table
-
-
-def measure_dots(table):
-    """A panel per measure: a dot per seed with its bootstrap interval, a diamond and a number for the mean over seeds.
-
-    table: a row per measure, method and seed, with `measure`, `method`, `seed`, `value`, `low`, `high` (NaN where there
-    is no interval), and if wanted `target` (a dashed line) and `better` ("higher" or "lower"), NaN where there is none.
-    Measures and methods are drawn in the order in which they first occur. The table is given back as it is.
-    """
-    colours = [colour for colour in COLOURS if colour != YELLOW]
-    methods, measures = list(dict.fromkeys(table["method"])), list(dict.fromkeys(table["measure"]))
-    columns = min(3, len(measures))
-    rows = -(-len(measures) // columns)
-    figure, axes = plt.subplots(rows, columns, squeeze=False, sharey=True,
-                                figsize=(2.6 * columns + 1.6, rows * (0.34 * len(methods) + 1.1)))
-    for axis in axes.flat[len(measures):]:
-        axis.set_axis_off()
-    for axis, measure in zip(axes.flat, measures):
-        own = table[table["measure"] == measure]
-        for y, method in enumerate(methods):
-            _seeds(axis, own[own["method"] == method].sort_values("seed"), y, colours[y % len(colours)])
-        for target in own["target"].dropna().unique() if "target" in own else ():
-            axis.axvline(target, color="0.3", lw=1.2, ls=(0, (4, 2)), zorder=1)
-        sides = own["better"].dropna().unique() if "better" in own else ()
-        axis.set_title("\n".join([textwrap.fill(measure.replace("_", " "), 26), *(BEST_SIDE[side] for side in sides)]),
-                       fontsize=10)
-        axis.xaxis.set_major_locator(MaxNLocator(4))
-        axis.tick_params(axis="x", labelsize=9)
-        axis.grid(axis="x", alpha=0.4)
-        axis.margins(x=0.08)
-        if own[["value", "high"]].max(axis=None) <= 1:  # what cannot be more than 1 has no axis beyond
-            axis.set_xlim(right=min(axis.get_xlim()[1], 1.03))
-    axes[0, 0].set_yticks(range(len(methods)), [textwrap.fill(method.replace("_", " "), 22) for method in methods])
-    axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)  # of all panels: they share it
-    legend = "dot: a seed, with bootstrap interval; diamond and number: mean"
-    if "target" in table and table["target"].notna().any():
-        legend += "; dashed line: target"
-    figure.supxlabel(textwrap.fill(legend, int(12 * figure.get_figwidth())), fontsize=9)
-    return figure, table
-
-
-def _seeds(axis, seeds, y, colour):
-    """Dots, intervals and mean of one method, spread a little so that no interval hides another."""
-    if y % 2:
-        axis.axhspan(y - 0.5, y + 0.5, color="0.95", lw=0, zorder=0)
-    seeds = seeds[seeds["value"].notna()]
-    if seeds.empty:
-        axis.text(0.5, y, "not measured", transform=axis.get_yaxis_transform(), ha="center", va="center", fontsize=8,
-                  color="0.5", bbox={"fc": "w", "lw": 0, "pad": 1})
-        return
-    heights = y + np.linspace(-0.25, 0.25, len(seeds) + 2)[1:-1]
-    axis.hlines(heights, seeds["low"], seeds["high"], color=colour, lw=1.2, alpha=0.8, zorder=2)
-    axis.plot(seeds["value"], heights, "o", color=colour, ms=4, zorder=3)
-    mean = seeds["value"].mean()
-    axis.plot(mean, y, "D", mfc="w", mec="k", ms=6, mew=1.2, zorder=4)
-    axis.text(1.02, y, f"{mean:#.3g}".rstrip("."), transform=axis.get_yaxis_transform(), va="center", fontsize=9)
+    for row, (kind, labels, own, styles) in zip(axes[1:], kinds):
+        for i, of_picture in enumerate(labels):
+            shares = np.bincount(of_picture.ravel(), minlength=len(own) + 1) / of_picture.size
+            rows += [{"picture": i, "kind": kind, "name": n, "share": s} for n, s in zip([BACKGROUND, *own], shares)]
+        seen = [(wrapped(own[k - 1], 18), styles[k - 1]) for k in np.unique(labels) if k]
+        if seen:
+            patches = [Patch(fc=_colour(k), hatch=_hatch(k), ec="w", lw=0, label=name) for name, k in seen]
+            legend_beside(row[-1], handles=patches, ncols=-(-len(seen) // 7))
+    return figure, pd.DataFrame(rows).sort_values("picture", kind="stable", ignore_index=True)
 
 
 def _coloured(picture, labels, styles):
     """The picture in light grey; where labels are k > 0, in colour styles[k - 1], with white lines between labels."""
-    height, width = picture.shape[:2]
-    down, across = (np.arange(side) * cells // side for side, cells in zip((height, width), labels.shape))
+    down, across = (np.arange(side) * cells // side for side, cells in zip(picture.shape, labels.shape))
     labels = labels[np.ix_(down, across)]
-    grey = 0.5 * (picture @ [0.299, 0.587, 0.114])[..., None] + 110
-    result = np.broadcast_to(grey, picture.shape).copy()
-    y, x = np.mgrid[:height, :width]
-    stripe = max(2, height // 16)
-    for k in np.unique(labels[labels > 0]):
-        own, hatch = labels == k, _hatch(styles[k - 1])
-        result[own] = (0.3 * grey + 0.7 * 255 * np.array(to_rgb(_colour(styles[k - 1]))))[own]
-        if hatch:
-            result[own & ((x + y if hatch == HATCHES[1] else y) % stripe < stripe / 3)] = 255
-    edge = np.zeros(labels.shape, bool)
-    edge[1:] |= labels[1:] != labels[:-1]
-    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    result[maximum_filter(edge, size=max(1, height // 110))] = 255
-    return result.clip(0, 255).astype(np.uint8)
+    seen = [k for k in np.unique(labels) if k]
+    colours = [to_rgb(_colour(styles[k - 1])) for k in seen]
+    result = label2rgb(labels, picture // 2 + 110, colours, alpha=0.7, bg_label=0, saturation=0)
+    stripe, (y, x) = max(2, len(picture) // 16), np.indices(labels.shape)
+    for k in seen:
+        if hatch := _hatch(styles[k - 1]):
+            result[(labels == k) & ((x + y if hatch == HATCHES[1] else y) % stripe < stripe / 3)] = 1
+    return mark_boundaries(result, labels, (1, 1, 1), mode="thick")
 
 
 def _colour(style):
@@ -229,3 +155,39 @@ def _colour(style):
 
 def _hatch(style):
     return HATCHES[style // len(COLOURS) % len(HATCHES)]
+
+
+def confusion(counts: np.ndarray, concept_names, part_names, title: str) -> Drawn:
+    """Of the cells of each true part, the share that each concept wins; every column sums to 100 %.
+
+    counts: whole numbers `(concept + 1, part)`, cells by concept, background first, and true part, such as the sum of
+    `asxai.benchmarks.agreement.contingency` over pictures. The last column is each concept's share of all parts' cells.
+
+    The table has a row per part and concept; the share is NaN for a part without cells.
+    """
+    counts, names = np.roll(counts, -1, axis=0), [*concept_names, BACKGROUND]  # background last: it is the exception
+    with np.errstate(invalid="ignore"):  # 0 / 0: no cells, no shares
+        shares, of_all = counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()
+    figure, axis = plt.subplots(figsize=(0.52 * len(part_names) + 3.3, 0.36 * len(names) + 1.7))
+    drawn = np.column_stack([shares, of_all])
+    texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in drawn]
+    white = sns.blend_palette(["#ffffff", "#6baed6", "#08306b"], as_cmap=True)  # at zero, unlike seaborn's palettes
+    heatmap(axis, drawn, names, [*part_names, "all parts"], texts, 10, cmap=white, vmin=0, vmax=1)
+    axis.axhline(len(names) - 1, color="0.3", lw=1.2)
+    axis.axvline(len(part_names), color="0.3", lw=1.2)
+    axis.set(xlabel="true part", ylabel="concept that wins")
+    set_title(figure, f"{title}\n% of a part’s cells, from half a per cent on")
+    rows = [
+        (part, name, shares[k, p], counts[k, p], of_all[k])
+        for p, part in enumerate(part_names)
+        for k, name in enumerate(names)
+    ]
+    return figure, pd.DataFrame(rows, columns=["part", "concept", "share", "cells", "share_of_all"])
+
+
+def measure_dots(table: pd.DataFrame) -> Drawn:
+    """A panel per measure, see `dot_plot`: a dot per seed with its bootstrap interval, and the mean over seeds."""
+    caption = "dot: a seed, with bootstrap interval; diamond and number: mean, the best one bold"
+    if "target" in table and table["target"].notna().any():
+        caption += "; dashed line: target"
+    return dot_plot(table, "", caption, "{:#.3g}")

