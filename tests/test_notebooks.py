@@ -19,8 +19,10 @@ FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|home|root|tmp|var|mnt|opt|usr|Users|private)/")
 
 
-@pytest.fixture(params=FILES or [pytest.param(None, marks=pytest.mark.skip("no notebook yet"))],
-                ids=lambda path: path.stem if path else "none")
+@pytest.fixture(
+    params=FILES or [pytest.param(None, marks=pytest.mark.skip("no notebook yet"))],
+    ids=lambda path: path.stem if path else "none",
+)
 def notebook(request):
     return json.loads(request.param.read_text()) | {"path": request.param}
 
@@ -49,8 +51,12 @@ def test_as_many_text_cells_as_code_cells(notebook):
 
 
 def test_defines_no_function_and_no_class(notebook):
-    found = [line for cell in cells(notebook, "code") for line in source(cell).splitlines()
-             if re.match(r"\s*(async\s+def|def|class)\s+\w", line)]
+    found = [
+        line
+        for cell in cells(notebook, "code")
+        for line in source(cell).splitlines()
+        if re.match(r"\s*(async\s+def|def|class)\s+\w", line)
+    ]
     assert found == [], "functions and classes belong into the package"
 
 
@@ -63,7 +69,7 @@ def test_one_cell_of_literal_parameters(notebook):
         (target,) = line.targets
         found[target.id] = ast.literal_eval(line.value)
     own = DATA_SETS.get(notebook["path"].stem, MENAGERIE)[0]  # what the reader sees is what make figures runs first
-    assert (found["data_set"], found["protocol"]) == (own, "short")
+    assert (found["data_set"], found["protocol"], found["training"]) == (own, "short", {})
     assert not any(isinstance(value, tuple) for value in found.values()), "a list instead: papermill knows no tuple"
 
 
@@ -102,13 +108,31 @@ def test_small_enough_to_be_shown(notebook):
 @pytest.mark.parametrize("shown, status", [("0.333", 0), ("0.334", 1)])
 def test_nbval_notices_a_wrong_number(tmp_path, shown, status):
     """The very flags of `make test`, on a notebook whose committed output is right, and on one where it is not."""
-    cell = {"cell_type": "code", "id": "third", "metadata": {"tags": ["nbval-check-output"]}, "execution_count": 1,
-            "source": "print(round(1 / 3, 3))",
-            "outputs": [{"output_type": "stream", "name": "stdout", "text": f"{shown}\n"}]}
+    cell = {
+        "cell_type": "code",
+        "id": "third",
+        "metadata": {"tags": ["nbval-check-output"]},
+        "execution_count": 1,
+        "source": "print(round(1 / 3, 3))",
+        "outputs": [{"output_type": "stream", "name": "stdout", "text": f"{shown}\n"}],
+    }
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (tmp_path / "numbers.ipynb").write_text(
-        json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
-    done = subprocess.run([sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env",
-                           "--nbval-cell-timeout=60", "numbers.ipynb"], cwd=tmp_path, capture_output=True, text=True)
+        json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval-lax",
+            "--nbval-current-env",
+            "--nbval-cell-timeout=60",
+            "numbers.ipynb",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == status, done.stdout + done.stderr
     assert status == 0 or ("0.334" in done.stdout and "0.333" in done.stdout)
