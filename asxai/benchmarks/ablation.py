@@ -81,7 +81,6 @@ MEASURES = {
     "cosine before": "lower",
     "off-diagonal": "lower",
 }
-COSINES = ("rms cosine before", "rms cosine", "lower bound")
 CODE = ("model", "concepts", "traits", "methods", "benchmarks")  # that measures depend on
 COLUMNS = ["settings", "arm", "seed", "measure", "value", "low", "high"]
 PICTURES = 80  # of a class, in which the places of concepts are compared

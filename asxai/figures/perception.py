@@ -96,7 +96,7 @@ def order_dots(table: pd.DataFrame, title: str) -> Drawn:
 def part_dots(table: pd.DataFrame, title: str) -> Drawn:
     """How much each change moves the best cosine on each true part, with intervals; a panel per class.
 
-    table: of `asxai.benchmarks.perception.part_table`, given back. Of many classes the first are shown.
+    table: of `asxai.benchmarks.perception.delta_table` of parts, given back. Of many classes the first are shown.
     """
     classes = list(dict.fromkeys(table["class"]))
     rows = table[table["class"].isin(classes[:6])]

@@ -250,7 +250,7 @@ def layer_profile(table: pd.DataFrame, title: str, order) -> Drawn:
 def causal_scatter(table: pd.DataFrame, title: str) -> Drawn:
     """Whether what a method calls important moves the logit: a panel per method, a dot per class and concept.
 
-    table: of `asxai.benchmarks.sensitivity.importance_table` for one reference: `class`, `concept`, `method`, `value`
+    table: of `asxai.benchmarks.importance.importance_table` for one reference: `class`, `concept`, `method`, `value`
         (importance by the method, across, on an axis of its own), `causal` (drop of the class logit, upwards), and
         `spearman`, the same in all rows of a method; given back with these columns
 

@@ -55,7 +55,12 @@ def trait_figure(study: "Study", basis: TraitBasis, weights: list, count: int = 
 def trait_sheet(
     study: "Study", basis: TraitBasis, values: tuple = (-3, -1.5, 0, 1.5, 3), count: int = 2
 ) -> tuple[Figure, pd.DataFrame]:
-    """A row per component: the trait with that component at each of `values`, between the pictures at its ends."""
+    """A row per component: the trait with that component at each of `values`, between the pictures at its ends.
+
+    Raises ValueError for `values` without 0, with which the others are compared.
+    """
+    if 0 not in values:
+        raise ValueError(f"values={list(values)} must have 0 among them, the trait that the others are compared with")
     single = np.eye(basis.components)
     pictures = to_uint8(moved_traits(study, basis, [value * weights for weights in single for value in values]))
     pictures = pictures.reshape(len(single), len(values), *pictures.shape[1:])

@@ -20,6 +20,8 @@ def test_trait_figures(study, basis):
     figure, table = views.trait_sheet(study, basis, values=(-3, 0, 3))
     assert len(table) == 6 and (table[table["value"] == 0]["changed"] == 0).all()
     assert (table[table["value"] != 0]["changed"] > 0).all()
+    with pytest.raises(ValueError, match=r"values=\[1, 2\] must have 0 among them"):
+        views.trait_sheet(study, basis, values=(1, 2))
 
 
 def shares_by_hand(scores, predicted, labels, sure):
