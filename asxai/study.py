@@ -31,9 +31,19 @@ from .data.features import BATCH, split_features
 from .data.pictures import DataError, picture_list, to_batch
 from .explain.explainer import Explainer, Explanation
 from .model.backbones import WeightsError
+from .model.foreign import Foreign, kept_state
 from .model.geometry import mean_subspace_distance, within_class_cosine
 from .model.protocnn import Activations, ProtoCNN
-from .model.recipe import build_model, patch_groups, training_features, usable_device, with_enough_steps
+from .model.recipe import (
+    build_model,
+    fidelity,
+    network_targets,
+    patch_groups,
+    saved_model,
+    training_features,
+    usable_device,
+    with_enough_steps,
+)
 from .model.training import Trainer, evaluate
 
 FORMAT = 1  # of study.json; raised when older folders can no longer be read
@@ -106,9 +116,11 @@ class Study:
         kept = sorted((paths.RUNS / "studies").glob(f"*-{key}"))  # perhaps trained before the pictures were moved
         given, folder = folder, Path(folder or [*kept, paths.RUNS / "studies" / f"{data.name}-{key}"][0])
         if not (folder / "study.json").exists():
+            model = build_model(config, len(data.class_names)).to(device)  # if it cannot be had, nothing is begun
+            targets = network_targets(model, data, config)
             with paths.locked(folder):  # of two processes that want the same study, one trains it, the other waits
                 if not (folder / "study.json").exists():
-                    return cls._trained(config, data, folder, device, key)
+                    return cls._trained(config, data, folder, model, targets, key)
         try:
             study = cls.load(folder, device=device)
         except WeightsError:
@@ -125,11 +137,10 @@ class Study:
         return study
 
     @classmethod
-    def _trained(cls, config, data, folder, device, key):
-        model = build_model(config, len(data.class_names)).to(device)
+    def _trained(cls, config, data, folder, model, targets, key):
         train, validation = training_features(model, data, config)
         groups = patch_groups(config, model, *train, data.train.paths)
-        trainer = Trainer(model, config, train, validation, folder / "checkpoint.safetensors", key, groups)
+        trainer = Trainer(model, config, train, validation, folder / "checkpoint.safetensors", key, groups, targets)
         log, before = pd.DataFrame(trainer.run()), trainer.basis_before
         test = split_features(model, data.test, config.size, desc="test features")
         scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
@@ -145,6 +156,10 @@ class Study:
             "cycle": cycle,
             "data_fingerprint": data.fingerprint,
         }
+        if model.decides:  # how far it accounts for the given network
+            tried = evaluate(model, validation[0][0], validation[1], BATCH)["logits"]
+            metrics["network"] = fidelity(model, data.validation, tried, config)
+            metrics["test_network"] = fidelity(model, data.test, scores["logits"], config)
         prototypes = _prototype_table(trainer.prototypes, model, data)
         study = cls(config, model.eval(), data.class_names, metrics, log, prototypes, before, folder, data)
         study._save()
@@ -152,7 +167,7 @@ class Study:
         return study
 
     def _save(self):
-        state = self.model.state_dict() | {"basis_before": self.basis_before}
+        state = kept_state(self.model, self.config.weights) | {"basis_before": self.basis_before}
         notes = {
             "format": FORMAT,
             "config": dataclasses.asdict(self.config),
@@ -161,6 +176,8 @@ class Study:
             "torch": torch.__version__,
             "metrics": self.metrics,
         }
+        if isinstance(self.model.backbone, Foreign):
+            notes["network"] = self.model.backbone.needs()
         save_tensors(self.folder / "model.safetensors", state)
         for name, table in (("log.csv", self.log), ("prototypes.csv", self.prototypes)):
             paths.write_atomically(self.folder / name, lambda path: table.to_csv(path, index=False))
@@ -170,10 +187,11 @@ class Study:
         paths.write_atomically(self.folder / "study.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     @classmethod
-    def load(cls, folder: str | Path, device="cpu", data_set=None) -> "Study":
+    def load(cls, folder: str | Path, device="cpu", data_set=None, backbone: torch.nn.Module | None = None) -> "Study":
         """Read a study from its folder. Raises FileNotFoundError or `WeightsError` that say what is wrong.
 
-        data_set: where its pictures are now, if they were moved since.
+        data_set: where its pictures are now, if they were moved since. backbone: the network again, for a study that
+        was trained on a module of yours; its weights come from the study where they are in it.
         """
         folder, moved = Path(folder), {"data_set": str(Path(data_set).resolve())} if data_set else {}
         if not (folder / "study.json").is_file():
@@ -205,7 +223,7 @@ class Study:
             state, _ = load_tensors(path)
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise WeightsError(f"{path} cannot be read ({error}); remove {folder} and train the study again") from error
-        model = build_model(config, len(class_names), load_weights=False)
+        model = saved_model(config, len(class_names), state, backbone)
         before = state.pop("basis_before")
         ours, theirs = ({k: tuple(v.shape) for k, v in s.items()} for s in (model.state_dict(), state))
         if ours != theirs:
@@ -282,6 +300,13 @@ class Study:
     def pictures(self, sources) -> np.ndarray:
         """uint8 `(picture, height, width, 3)`: pictures as the network sees them, for drawing."""
         return to_batch(picture_list(sources)[0], self.config.size).permute(0, 2, 3, 1).numpy()
+
+    def fidelity(self, split: Split) -> dict[str, float]:
+        """How far the Proto-CNN accounts for the network that it was given, see `asxai.model.recipe.fidelity`.
+
+        Raises ValueError where the backbone decides nothing, or no longer what was given.
+        """
+        return fidelity(self.model, split, self._evaluated(split)["logits"], self.config)
 
     def distinct_patches(self) -> float:
         """Share of basis vectors whose patch no other vector of their class became, in [0, 1]."""

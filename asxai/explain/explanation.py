@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,15 @@ from PIL import Image
 from .. import paths
 from ..figures.explanation import explanation_panel
 from .judgement import Judgement
+
+
+class Decision(NamedTuple):
+    """What a given network itself says of a picture, and how far its Proto-CNN accounts for it elsewhere."""
+
+    predicted: str
+    probability: float
+    agreement: float  # share of validation pictures in which both take the same class
+    correlation: float  # of both logits there, see `asxai.model.recipe.fidelity`
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,6 +44,7 @@ class Explanation:
     similarity: np.ndarray  # global structural similarity, (class,)
     exemplars: np.ndarray  # uint8 (exemplar, height, width, 3): the most similar training pictures of that class
     exemplar_sources: tuple  # their files, as "class/file"
+    network: Decision | None = None  # of the given network, where it decides
 
     def __repr__(self):
         return f"Explanation({self.sentence!r})"
@@ -67,6 +78,9 @@ class Explanation:
     @cached_property
     def _panel(self):
         softmax = f"{self.predicted}, {100 * self.probability:.1f} %"
+        if self.network:
+            sure, agreement = (round(100 * share, 1) for share in self.network[1:3])
+            softmax += f". The given network says: {self.network.predicted}, {sure} % (fidelity {agreement} %)"
         arrays = (self.picture, self.masks, self.names, self.scores, self.class_names, self.similarity)
         figure, table = explanation_panel(*arrays, self.sentence, softmax, self.exemplars, predicted=self.predicted)
         plt.close(figure)  # pyplot must not show it a second time
@@ -85,7 +99,8 @@ class Explanation:
         `name` and score `pcs` (a probability times an importance that is 1 on average); `found`, the other class that
         scores highest in it, and `delta`, by how much it is behind; and the words of the sentence, `position`
         ("vivid", "be") and `semanteme` ("obviously", "confusing", ...), None where the sentence says nothing of it.
-        See `asxai.explain.rules`. `pcs` and `concept_probabilities` have a row per class and a number per concept,
+        See `asxai.explain.rules`. `network` is the `Decision` of a given network, None without one. `pcs` and
+        `concept_probabilities` have a row per class and a number per concept,
         `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
         many pixels of `picture.png` each holds.
         """
@@ -104,6 +119,7 @@ class Explanation:
             "mask_pixels": self.masks.sum(axis=(1, 2)).tolist(),
             "mask_files": self._mask_files(),
             "exemplars": list(self.exemplar_sources),
+            "network": self.network._asdict() if self.network else None,
         }
 
     def _mask_files(self):

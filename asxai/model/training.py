@@ -47,6 +47,7 @@ class Trainer:
 
     train, validation: features `(view, picture, channel, height, width)` with labels `(picture,)`.
     groups: for the objective "parts", the basis vector that each patch is meant for, `(view, picture, height, width)`.
+    targets: probabilities `(picture, class)` to learn instead of the labels, see `recipe.network_targets`.
     checkpoint: the file to resume from and to save to. key: says what is trained on what; a checkpoint with another
     key is refused with a ValueError.
     After `run`, the model is the best of all cycles by validation loss; `log` has one row per step; `prototypes` says
@@ -54,8 +55,11 @@ class Trainer:
     holds the vectors as they were before they were replaced.
     """
 
-    def __init__(self, model: ProtoCNN, config: "Config", train, validation, checkpoint: Path, key="", groups=None):
+    def __init__(
+        self, model: ProtoCNN, config: "Config", train, validation, checkpoint: Path, key="", groups=None, targets=None
+    ):
         self.model, self.config, self.checkpoint, self.key, self.groups = model, config, checkpoint, key, groups
+        self.targets = targets
         (self.features, self.labels), (self.val_features, self.val_labels) = train, validation
         self.weights = {"cross_entropy": 1.0} | {name: getattr(config, name) for name in WEIGHTED}
         self.log, self.prototypes, self.basis_before = [], {}, None
@@ -93,7 +97,7 @@ class Trainer:
             return {}
         if stage == "last layer":
             similarity = evaluate(self.model, self.features[0], self.labels, self.config.batch_size)["similarity"]
-            fit_last_layer(self.model, similarity, self.labels, self.config.wrong_class_l1)
+            fit_last_layer(self.model, similarity, self.labels, self.config.wrong_class_l1, self.targets)
             return {}
         if i == 0:
             self.optimiser = self._new_optimiser(stage)
@@ -119,7 +123,8 @@ class Trainer:
                 features = augment(features, generator)
             groups = None if self.groups is None else self.groups[view, batch]
             features, groups = self._some_patches(features, groups, generator)
-            terms = self._update(features, self.labels[batch].to(self.model.device), groups, generator)
+            targets = None if self.targets is None else self.targets[batch].to(self.model.device)
+            terms = self._update(features, self.labels[batch].to(self.model.device), groups, targets, generator)
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value.detach() / len(batches)
         return {name: float(value) for name, value in totals.items()}
@@ -137,11 +142,11 @@ class Trainer:
         device = self.model.device
         return features.to(device), None if groups is None else groups.to(device)
 
-    def _update(self, features, labels, groups, generator):
+    def _update(self, features, labels, groups, targets, generator):
         """One optimiser step on one batch. Returns the loss terms and their weighted sum, `total`."""
         noise = torch.randn(self.model.basis_vectors.shape, generator=generator) * self.config.sigma
         out = self.model(features, noise.to(self.model.device))
-        terms = loss_terms(out.logits, out.maps, labels, self.model.basis, self.config.objective, groups)
+        terms = loss_terms(out.logits, out.maps, labels, self.model.basis, self.config.objective, groups, targets)
         terms["total"] = sum(self.weights[name] * value for name, value in terms.items())
         if not torch.isfinite(terms["total"]):
             rate, total = self.config.learning_rate, terms["total"].item()
