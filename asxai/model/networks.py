@@ -121,13 +121,15 @@ def hash_of(network: nn.Module) -> str:
 
 
 def code_of(network: nn.Module) -> list:
-    """What each class of a network computes: its name, and the code of `forward` where no library defines it."""
-    found = {}
-    for kind in {type(module) for module in network.modules()}:
-        code = getattr(kind.forward, "__code__", None)
-        ours = code is None or kind.__module__.split(".")[0] in ("torch", "torchvision", "timm")
-        found[f"{kind.__module__}.{kind.__qualname__}"] = "" if ours else f"{code.co_code.hex()} {code.co_names}"
-    return sorted(found.items())
+    """What a network computes apart from its weights: its layers, and the methods of classes that no library defines."""
+    found = {repr(network)}
+    for kind in {kind for module in network.modules() for kind in type(module).__mro__}:
+        if kind is not object and kind.__module__.split(".")[0] not in ("torch", "torchvision", "timm"):
+            methods = {name: method.__code__ for name, method in vars(kind).items() if hasattr(method, "__code__")}
+            for name, code in methods.items():
+                plain = [value for value in code.co_consts if not hasattr(value, "co_code")]  # whose text is an address
+                found.add(f"{kind.__qualname__}.{name} {code.co_code.hex()} {code.co_names} {plain}")
+    return sorted(found)
 
 
 def _known(backbone):

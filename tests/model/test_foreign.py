@@ -132,6 +132,9 @@ def test_the_hash_is_of_weights_and_of_what_the_code_does():
     other.load_state_dict(one.state_dict())
     other.__class__.__qualname__, other.__class__.__module__ = Own.__qualname__, Own.__module__
     assert networks.hash_of(other) != networks.hash_of(one), "an edited forward under the same name"
+    strided = copy.deepcopy(one)
+    strided.conv2.stride = (2, 2)
+    assert networks.hash_of(strided) != networks.hash_of(one), "the same weights, other layers"
 
 
 def test_stages_by_name_alone_or_joined_and_the_default():
