@@ -4,9 +4,11 @@
     choice.table                                            # a row per stage, the best first
     asxai.Study.train("my_pictures", backbone=network, size=224, last_stage=choice.stage)
 
-A stage whose patches fall into parts gives the same parts whichever pictures one looks at: groups are made on either
-half of some training pictures, both divide the validation pictures, and how alike they do is the score (stability:
-Lange et al., Neural Computation 2004, choose the number of clusters by it).
+A stage whose patches fall into parts gives the same ones whichever pictures one looks at, and wherever they lie. Groups
+are made on either half of some training pictures, and divide validation pictures and their mirror images. The score is
+the mean of two agreements, on patches that are object both times: between the halves (stability: Lange et al., Neural
+Computation 2004, choose the number of clusters by it), and between picture and mirror image (equivariance: Hung et al.,
+SCOPS, CVPR 2019, train parts by it).
 """
 
 import time
@@ -17,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import normalized_mutual_info_score
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import Config
@@ -29,10 +32,10 @@ from ..model.parts import PartGroups
 from ..model.recipe import build_model
 from ..progress import bar
 from ..statistics import evenly
-from .agreement import map_agreement
 
 PICTURES = 30  # of each class at most, in each half and to compare on
 COARSEST, FINEST = 5, 48  # cells a side: beyond, a patch is a whole picture, or no part
+GROUPS = 8  # of objects, in each class
 CELLS = 28  # a side; finer maps are averaged to that, coarser ones are compared as they are
 
 
@@ -40,7 +43,7 @@ class Choice(NamedTuple):
     """What `choose_stage` found."""
 
     stage: str  # for `last_stage`
-    table: pd.DataFrame  # stage, channels, grid, score, gflop and ms of a picture up to there; the best first
+    table: pd.DataFrame  # stage, channels, grid, halves, mirror, score, gflop and ms of a picture; the best first
 
 
 def choose_stage(backbone, folder: str | Path, **parameters) -> Choice:
@@ -53,14 +56,16 @@ def choose_stage(backbone, folder: str | Path, **parameters) -> Choice:
     data = load_data_set(config.data_set)
     network = build_model(config, len(data.class_names)).backbone
     halves, others = _spread(data.train, 2 * PICTURES), _spread(data.validation, PICTURES)
-    maps = [stage_maps(network, to_batch(split.paths, config.size)) for split in (halves, others)]
+    pictures = [to_batch(split.paths, config.size) for split in (halves, others)]
+    maps = [stage_maps(network, one) for one in (*pictures, pictures[1].flip(3))]
     names = list(maps[0])
     names += [f"{first}+{second}" for first, second in zip(names, names[1:])]
     rows = []
     for name in bar(names, desc="comparing stages"):
-        train, unseen = (_joined(one, name.split("+")) for one in maps)
-        rows.append((name, *train.shape[1:3], _stability(config, train, halves, unseen, others)))
-    table = pd.DataFrame(rows, columns=["stage", "channels", "grid", "score"])
+        joined = [Whole(torch.nn.Identity(), name.split("+")).join(one) for one in maps]
+        rows.append((name, *joined[0].shape[1:3], *_agreements(config.seed, halves, others.labels, *joined)))
+    table = pd.DataFrame(rows, columns=["stage", "channels", "grid", "halves", "mirror"])
+    table["score"] = (table["halves"] + table["mirror"]) / 2
     costs = [_cost(network, name.split("+")[-1], config.size) for name in table["stage"]]
     table = table.join(pd.DataFrame(costs, columns=["gflop", "ms"])).sort_values("score", ascending=False)
     return Choice(table["stage"].iloc[0], table.reset_index(drop=True))
@@ -91,19 +96,22 @@ def _spread(split: Split, pictures: int) -> Split:
     return split.take(np.concatenate([one[evenly(len(one), pictures)] for one in members]))
 
 
-def _joined(maps, names):
-    return Whole(torch.nn.Identity(), names).join({name: maps[name] for name in names})
-
-
-def _stability(config, train, halves, unseen, others):
-    """How alike groups made on either half divide other pictures, in [0, 1]."""
-    labels, divided = torch.from_numpy(halves.labels), []
+def _agreements(seed, halves, labels, train, unseen, mirrored):
+    """How alike groups of both halves divide other pictures, and the groups of one a picture and its mirror image."""
+    known, classes, divided = torch.from_numpy(halves.labels), torch.from_numpy(labels), []
     for half in range(2):
-        chosen = torch.arange(len(labels)) % 2 == half
+        chosen = torch.arange(len(known)) % 2 == half
         paths = [path for path, taken in zip(halves.paths, chosen.tolist()) if taken]
-        groups = PartGroups(train[chosen], labels[chosen], 8, 1, config.seed, paths)
-        divided.append(groups.assign(unseen, torch.from_numpy(others.labels)).long().numpy())
-    return float(map_agreement(*divided, others.labels))
+        groups = PartGroups(train[chosen], known[chosen], GROUPS, 1, seed, paths)
+        divided.append(groups.assign(unseen, classes).numpy())
+    return _alike(*divided, labels), _alike(divided[1], groups.assign(mirrored, classes).flip(2).numpy(), labels)
+
+
+def _alike(first, second, labels):
+    """NMI of two divisions `(picture, height, width)` where both are object, the mean over classes."""
+    both = (first < GROUPS) & (second < GROUPS)
+    chosen = [both & (labels == label)[:, None, None] for label in np.unique(labels)]
+    return float(np.mean([normalized_mutual_info_score(first[one], second[one]) for one in chosen]))
 
 
 @torch.inference_mode()

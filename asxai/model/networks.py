@@ -121,7 +121,7 @@ def hash_of(network: nn.Module) -> str:
 
 
 def code_of(network: nn.Module) -> list:
-    """What a network computes apart from its weights: its layers, and the methods of classes that no library defines."""
+    """What a network computes apart from its weights: its layers, and the methods of classes of no library."""
     found = {repr(network)}
     for kind in {kind for module in network.modules() for kind in type(module).__mro__}:
         if kind is not object and kind.__module__.split(".")[0] not in ("torch", "torchvision", "timm"):

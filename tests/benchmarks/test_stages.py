@@ -1,8 +1,9 @@
 """Which stage to take: one whose groups repeat comes before one whose groups are chance; costs rise with depth."""
 
+import numpy as np
 import pytest
 import torch
-from helpers import picture_folder
+from PIL import Image
 from torch import nn
 
 import asxai
@@ -11,10 +12,10 @@ from asxai.model.recipe import build_model
 
 
 class Chaos(nn.Module):
-    """Each value becomes an unrelated one."""
+    """Each value becomes an unrelated one, by its column."""
 
     def forward(self, x):
-        return torch.sin(500 * x.repeat(1, 3, 1, 1))
+        return torch.sin(500 * x.repeat(1, 3, 1, 1) * torch.arange(1, x.shape[3] + 1))
 
 
 class Two(nn.Module):
@@ -32,10 +33,24 @@ class Two(nn.Module):
         return self.bad(self.pool(self.good(x)))
 
 
+def quarters(folder, count=20):
+    """Two classes of squares with four parts, by their colours, somewhere on noise."""
+    rng = np.random.default_rng(0)
+    for label, colours in enumerate((np.eye(4)[:, :3], 1 - np.eye(4)[:, 1:] / 2)):
+        (folder / f"class{label}").mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 50, (64, 64, 3))
+            top, left = rng.integers(0, 24, 2)
+            square = (200 * colours).reshape(2, 2, 3).repeat(20, axis=0).repeat(20, axis=1)
+            pixels[top : top + 40, left : left + 40] += square.astype(int)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{label}" / f"{i}.png")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def choice(tmp_path_factory):
     torch.manual_seed(0)
-    folder = picture_folder(tmp_path_factory.mktemp("pictures") / "shapes", count=20)
+    folder = quarters(tmp_path_factory.mktemp("pictures") / "quarters")
     network = Two()
     return (*asxai.choose_stage(network, folder, size=64), network)
 
