@@ -101,7 +101,7 @@ def test_labels_of_the_network_are_learnt_and_not_those_of_the_folder(network, p
 
 def test_a_study_of_a_given_network_says_what_it_needs_to_be_loaded(study, network):
     notes = json.loads((study.folder / "study.json").read_text())["network"]
-    assert notes["class"].endswith("Small") and notes["used"] == ["first", "second"] and notes["outputs"] == 2
+    assert notes["class"].endswith("Small") and notes["used"] == ["second"] and notes["outputs"] == 2
     before = dict(networks._given)
     try:
         networks._given.clear()  # as in another program
