@@ -152,13 +152,13 @@ def variance_curves(ratios, names, class_names) -> Drawn:
     figure.supxlabel("components, the strongest first")
     figure.supylabel("explained variance, %")
     set_title(figure, "Variance that the first components explain together" + first_of(shown, len(names), "classes"))
+    fields = ["class", "concept", "component", "explained_variance_ratio", "cumulative"]
     rows = [
         (class_name, name, k, ratio, total)
         for class_name, *of_class in zip(class_names, names, ratios)
         for name, row in zip(*of_class)
         for k, (ratio, total) in enumerate(zip(row, np.cumsum(row)), 1)
     ]
-    fields = ["class", "concept", "component", "explained_variance_ratio", "cumulative"]
     return figure, pd.DataFrame(rows, columns=fields)
 
 
@@ -186,7 +186,8 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
     tables, caption = [], "thick frame: largest drop of its row; dotted frame: measured what was removed"
     for c, (class_name, own, columns) in enumerate(zip(class_names, drops, names)):
         rows = columns if row_names is None else row_names[c]
-        named, largest = _named(rows, columns, row_names is None), _largest(own)
+        named = np.array([[is_named_after(column, row) for column in columns] for row in rows])
+        named, largest = np.eye(len(rows), dtype=bool) if row_names is None else named, _largest(own)
         cells = {
             "removed": np.repeat(rows, len(columns)),
             "measured": np.tile(columns, len(rows)),
@@ -210,13 +211,6 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
     legend_below(figure, {}, caption)
     set_title(figure, title + first_of(shown, len(drops), "classes"))
     return figure, pd.concat(tables, ignore_index=True)
-
-
-def _named(rows, columns, same):
-    """Bool `(row, column)`: whether a column is named after a row."""
-    if same:
-        return np.eye(len(rows), dtype=bool)
-    return np.array([[is_named_after(column, row) for column in columns] for row in rows])
 
 
 def _largest(drops):
@@ -273,6 +267,5 @@ def _thinned(count):
     """At most `THINNED` steps of `count`, close at first and then evenly, the first and the last among them."""
     if count <= THINNED:
         return np.arange(count)
-    half = THINNED // 2
-    steps = np.r_[np.geomspace(1, count, half) - 1, np.linspace(0, count - 1, half)]
+    steps = np.r_[np.geomspace(1, count, THINNED // 2) - 1, np.linspace(0, count - 1, THINNED // 2)]
     return np.unique(steps.round().astype(int))

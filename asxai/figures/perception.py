@@ -37,15 +37,12 @@ def fall_boxes(falls, names, changes, class_names, title: str) -> Drawn:
     beyond is left out. The table has a row per class, concept and change, with quartiles and mean. Of many classes or
     concepts the first are shown.
     """
-    rows = pd.concat(
-        [
-            pd.DataFrame({"class": class_name, "concept": name, "change": change, "fall": own[i][:, k]})
-            for class_name, own, labels in zip(class_names, falls, names)
-            for k, name in enumerate(labels)
-            for i, change in enumerate(changes)
-        ],
-        ignore_index=True,
-    )
+    boxes = [
+        pd.DataFrame({"class": class_name, "concept": labels[k], "change": changes[i], "fall": own[i][:, k]})
+        for class_name, own, labels in zip(class_names, falls, names)
+        for k, i in np.ndindex(len(labels), len(changes))
+    ]
+    rows = pd.concat(boxes, ignore_index=True)
     classes, concepts = list(class_names)[:MOST_CLASSES], list(dict.fromkeys(rows["concept"]))
     drawn, colours = rows[rows["class"].isin(classes)], dict(zip(classes, LINE_COLOURS))
     width = max(2.6, 0.45 + len(changes) * (0.14 * len(classes) + 0.14))

@@ -177,17 +177,13 @@ def confusion(counts: np.ndarray, concept_names, part_names, title: str) -> Draw
     axis.axvline(len(part_names), color="0.3", lw=1.2)
     axis.set(xlabel="true part", ylabel="concept that wins")
     set_title(figure, f"{title}\n% of a part’s cells, from half a per cent on")
-    rows = [
-        (part, name, shares[k, p], counts[k, p], of_all[k])
-        for p, part in enumerate(part_names)
-        for k, name in enumerate(names)
-    ]
+    each = np.ndindex(len(part_names), len(names))
+    rows = [(part_names[p], names[k], shares[k, p], counts[k, p], of_all[k]) for p, k in each]
     return figure, pd.DataFrame(rows, columns=["part", "concept", "share", "cells", "share_of_all"])
 
 
 def measure_dots(table: pd.DataFrame) -> Drawn:
     """A panel per measure, see `dot_plot`: a dot per seed with its bootstrap interval, and the mean over seeds."""
     caption = "dot: a seed, with bootstrap interval; diamond and number: mean, the best one bold"
-    if "target" in table and table["target"].notna().any():
-        caption += "; dashed line: target"
+    caption += "; dashed line: target" if "target" in table and table["target"].notna().any() else ""
     return dot_plot(table, "", caption, "{:#.3g}")

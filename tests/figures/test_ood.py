@@ -3,17 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import (
-    bright_noise,
-    check_words,
-    random_scores,
-    squares,
-    styled_figures,  # noqa: F401 (a fixture)
-    text_of,
-)
+from helpers import bright_noise, check_words, random_scores, squares, text_of, texts
 from matplotlib.colors import to_hex
 
-from asxai.figures import ood as ood_plots
+from asxai.figures import ood as plots
 
 NAMES = ["wing", "beak", "claw"]
 BIRDS = ["lark", "finch"]
@@ -30,12 +23,12 @@ def panel(scores, class_names=BIRDS, names=NAMES, **change):
         "title": "a stranger",
     }
     given |= {"probabilities": np.full(len(class_names), 1 / len(class_names)), "quantity": "PCS"} | change
-    return ood_plots.region_panel(names=names, scores=scores, class_names=class_names, **given)
+    return plots.region_panel(names=names, scores=scores, class_names=class_names, **given)
 
 
 def cards(figure):
     """Of each card the texts on its bars."""
-    found = [[text.get_text() for text in axis.texts] for axis in figure.axes if axis.get_ylim() == (2.5, -0.5)]
+    found = [texts(axis.texts) for axis in figure.axes if axis.get_ylim() == (2.5, -0.5)]
     return [texts for texts in found if texts]
 
 
@@ -63,9 +56,7 @@ def test_region_panel_names_the_best_classes_of_each_region():
     assert lengths == [0.9, 0.5, 0.2, 0.8, 0.3, 0.2]
     drawn = [np.asarray(image.get_array()) for axis in figure.axes for image in axis.images]
     assert len(drawn) == 5  # the picture, three regions and one patch of a class
-    for found, expected in zip(
-        drawn, (bright_noise(), ood_plots._crop(bright_noise(), squares(3)[0]), bright_noise(1))
-    ):
+    for found, expected in zip(drawn, (bright_noise(), plots._crop(bright_noise(), squares(3)[0]), bright_noise(1))):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -87,16 +78,16 @@ def test_each_class_has_a_card_before_another_has_its_second(truths, rare):
     given[rare] = (0.1, 0.2) if truths else (0.2, 0.1)  # the lowest; a true class counts, and not the one on top
     figure, _ = panel(given, names=[f"number {k}" for k in range(12)], truths=truths)
     shown = [k for k in range(12) if text_of(figure).count(f"number {k}") == 2]  # at the picture and on a card
-    best = [k for k in range(12) if k != rare][: ood_plots.MOST_REGIONS - 1]
+    best = [k for k in range(12) if k != rare][: plots.MOST_REGIONS - 1]
     assert shown == sorted([rare, *best])
-    assert f"{ood_plots.MOST_REGIONS} of 12 regions" in " ".join(" ".join(text_of(figure)).split())
+    assert f"{plots.MOST_REGIONS} of 12 regions" in " ".join(" ".join(text_of(figure)).split())
 
 
 def test_the_patch_of_a_region_is_cut_around_its_largest_island():
     mask, whole = np.zeros((40, 40), bool), bright_noise()
     mask[20:28, 22:26], mask[0, 0] = True, True
-    np.testing.assert_array_equal(ood_plots._crop(whole, mask), whole[15:31, 15:31])
-    np.testing.assert_array_equal(ood_plots._crop(whole, squares(1)[0]), whole[:15, :15])
+    np.testing.assert_array_equal(plots._crop(whole, mask), whole[15:31, 15:31])
+    np.testing.assert_array_equal(plots._crop(whole, squares(1)[0]), whole[:15, :15])
 
 
 @pytest.mark.parametrize("regions, classes, text", [(1, 2, "{}"), (9, 14, "number {}"), (12, 30, LONG)])
@@ -130,7 +121,7 @@ def test_detection_marks_the_best_score():
         ("energy", "FPR at 95 %", 0.2, 0.1, 0.25, "lower"),
     ]
     table = pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high", "better"])
-    figure, kept = ood_plots.ood_dots(table)
+    figure, kept = plots.ood_dots(table)
     assert kept is table
     written = [[(text.get_text(), text.get_weight()) for text in axis.texts] for axis in figure.axes]
     assert written[0] == [("0.900", "bold"), ("0.800", "normal"), ("not measured", "normal")]
@@ -145,7 +136,7 @@ def test_parts_hold_their_parent_and_what_is_found_instead():
         ("tigon", "leg", "lion", 9, 0.5, "lion"),
     ]
     table = pd.DataFrame(rows, columns=["hybrid", "part", "parent", "pictures", "right", "most often"])
-    figure, kept = ood_plots.part_matrix(table)
+    figure, kept = plots.part_matrix(table)
     assert kept is table
     axis = figure.axes[0]
     shown = [text.get_text() for text in axis.texts if text.get_text()]

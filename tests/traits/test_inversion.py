@@ -45,10 +45,8 @@ def of_kind(features, kind):
 def variation_by_loops(picture):
     total, (channels, height, width) = 0.0, picture.shape
     for c, y, x in np.ndindex(channels, height, width):
-        if y + 1 < height:
-            total += (picture[c, y + 1, x] - picture[c, y, x]) ** 2
-        if x + 1 < width:
-            total += (picture[c, y, x + 1] - picture[c, y, x]) ** 2
+        total += (picture[c, y + 1, x] - picture[c, y, x]) ** 2 if y + 1 < height else 0
+        total += (picture[c, y, x + 1] - picture[c, y, x]) ** 2 if x + 1 < width else 0
     return total / (channels * height * width)
 
 
@@ -203,8 +201,7 @@ def test_works_under_no_grad_and_in_the_type_of_the_network(network, features):
     expected = invert(network, features, 64, steps=3).pictures
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
-            targets = network(smooth_pictures(3, 64))
-            assert torch.equal(invert(network, targets, 64, steps=3).pictures, expected)
+            assert torch.equal(invert(network, network(smooth_pictures(3, 64)), 64, steps=3).pictures, expected)
     half = invert(network, features.half(), 64, steps=3)  # as features are cached
     assert half.pictures.dtype == torch.float32
     assert invert(network.double(), features, 64, steps=2).pictures.dtype == torch.float64
