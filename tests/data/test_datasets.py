@@ -54,7 +54,7 @@ def test_splits_follow_the_written_rule(tmp_path):
             assert {path.name for path in split.paths if path.parent.name == class_name} == set(expected[name])
 
 
-def test_renaming_files_changes_nothing_but_names(tmp_path):
+def test_a_fingerprint_is_of_contents_and_class_names_not_of_names_of_files(tmp_path):
     folder, other = plain(tmp_path / "one"), tmp_path / "two"
     for class_folder in folder.iterdir():
         (other / class_folder.name).mkdir(parents=True)
@@ -63,11 +63,7 @@ def test_renaming_files_changes_nothing_but_names(tmp_path):
     first, second = load_data_set(folder), load_data_set(other)
     assert [split.hashes for split in first.splits.values()] == [split.hashes for split in second.splits.values()]
     assert first.fingerprint == second.fingerprint
-
-
-def test_fingerprint_changes_with_content_and_class_names(tmp_path):
-    folder = plain(tmp_path / "pets")
-    seen = {load_data_set(folder).fingerprint}
+    seen = {first.fingerprint}
     Image.fromarray(noise(999)).save(folder / "class0" / "0000.png")
     seen.add(load_data_set(folder).fingerprint)
     (folder / "class0").rename(folder / "renamed")
@@ -83,12 +79,9 @@ def test_given_splits_are_kept(tmp_path, validation):
         assert {path.parent.parent.name for path in data.splits[split].paths} == {folder}
 
 
-def test_smallest_data_sets_work(tmp_path):
+def test_smallest_data_sets_work_and_a_folder_is_found_under_root_and_never_written_to(tmp_path):
     assert sizes(load_data_set(plain(tmp_path / "a", (3, 3)))) == [2, 2, 2]
     assert sizes(load_data_set(with_splits(tmp_path / "b", count=2))) == [2, 2, 4]
-
-
-def test_folder_is_found_under_root_and_never_written_to(tmp_path):
     folder = plain(tmp_path / "pets")
     listed = lambda: sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
     before = listed()
@@ -146,10 +139,13 @@ def test_a_split_beside_pictures_without_classes_is_an_error_and_loose_files_are
 # Two things with one name
 
 
-def test_two_folders_of_one_name_are_two_data_sets(tmp_path):
+def test_two_folders_of_one_name_are_two_data_sets_and_a_registered_one_is_known_by_its_folder(tmp_path, monkeypatch):
     names = [load_data_set(plain(tmp_path / place / name)).name for place in "ab" for name in ("photos", "oxford-pets")]
     assert len({*names, "photos", "oxford-pets"}) == 6
     assert load_data_set(plain(tmp_path / "mine"), root=tmp_path).name.startswith("mine")
+    entry = sources._Entry(lambda root: scan_folder(root / "drawn"), "pictures")
+    monkeypatch.setattr(datasets, "registry", lambda size: {"drawn": entry})
+    assert load_data_set(plain(tmp_path / "drawn"), root=tmp_path).name == "drawn"
 
 
 def test_two_classes_that_look_alike_are_an_error_and_one_spelling_is_one_class(tmp_path):
@@ -161,13 +157,6 @@ def test_two_classes_that_look_alike_are_an_error_and_one_spelling_is_one_class(
     fill(tmp_path / "a" / "train" / decomposed, 4, 200)
     with pytest.raises(DataError, match="another class has this name in other bytes"):
         load_data_set(tmp_path / "a")
-
-
-def test_a_registered_data_set_is_known_by_its_folder_too(tmp_path, monkeypatch):
-    entry = sources._Entry(lambda root: scan_folder(root / "drawn"), "pictures")
-    monkeypatch.setattr(datasets, "registry", lambda size: {"drawn": entry})
-    plain(tmp_path / "drawn")
-    assert load_data_set(tmp_path / "drawn", root=tmp_path).name == "drawn"
 
 
 # Copies and other files

@@ -61,18 +61,12 @@ def test_weighted_activation_against_a_loop(top):
         assert got[picture, concept] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    "removed, top, message",
-    [
-        (alike(4, 6), 5, "the same trait; give pictures"),
-        (2 * alike(4, 6), 7, "top=7 must be from 1 to 6"),
-        (2 * alike(4, 6), 0, "top=0 must be from 1 to 6"),
-        (alike(1, 6), 5, "features are of 1 pictures"),
-    ],
-)
-def test_sets_that_give_no_vector_are_named(removed, top, message):
-    with pytest.raises(ValueError, match=message):
-        semantic_vector(alike(4, 6), removed, top)
+def test_sets_that_give_no_vector_are_named():
+    kept, cases = alike(4, 6), [(top, f"top={top} must be from 1 to 6") for top in (7, 0)]
+    cases = [(2 * kept, *case) for case in cases] + [(kept, 5, "the same trait; give pictures")]
+    for removed, top, message in [*cases, (alike(1, 6), 5, "features are of 1 pictures")]:
+        with pytest.raises(ValueError, match=message):
+            semantic_vector(kept, removed, top)
 
 
 # --- Normal distribution --------------------------------------------------------------------------------------------
@@ -99,6 +93,9 @@ def test_neither_order_nor_scale_nor_shift_matters_to_normality():
     for field in ("r2", "w", "p", "skew"):
         assert getattr(other, field) == pytest.approx(getattr(got, field), rel=1e-6)
     assert normality(got.theoretical).r2 == pytest.approx(1)
+    for few in ([1.0, 2], [2.5, 2.5, 2.5]):
+        with pytest.raises(ValueError, match=r"say nothing of a distribution; give at least 3 that differ"):
+            normality(np.array(few))
 
 
 @pytest.mark.parametrize("draw, r2, normal", [
@@ -113,12 +110,6 @@ def test_shapiros_w_is_nearly_r2_and_only_p_is_a_test(draw, r2, normal, recwarn)
     assert got.r2 == pytest.approx(r2, abs=0.02) and got.w == pytest.approx(got.r2, abs=0.003)
     assert got.p > 0.01 if normal else got.p < 1e-20
     assert not recwarn.list  # also of more values than p is exact for
-
-
-@pytest.mark.parametrize("values", [[1.0, 2], [2.5, 2.5, 2.5]])
-def test_values_without_a_distribution_are_named(values):
-    with pytest.raises(ValueError, match=r"say nothing of a distribution; give at least 3 that differ"):
-        normality(np.array(values))
 
 
 # --- Specificity ----------------------------------------------------------------------------------------------------
@@ -195,13 +186,10 @@ def test_specificity_counts_rows_of_all_classes_alike_and_bootstraps_pictures():
     assert (got.low, got.high) == pytest.approx(expected)
 
 
-def test_rows_that_tie_or_rise_are_not_on_the_diagonal():
+def test_rows_that_tie_or_rise_are_not_on_the_diagonal_and_an_activation_that_never_changes_is_named():
     assert on_diagonal(np.array([[1.0, 1], [0, 1]])).tolist() == [False, True]
     assert on_diagonal(np.array([[-1.0, -2], [-3, 0]])).tolist() == [False, False]
     assert on_diagonal(np.full((2, 3, 3), np.nan)).tolist() == [[False] * 3] * 2
-
-
-def test_an_activation_that_never_changes_is_named():
     whole, without = removals(np.eye(3), 5)
     with pytest.raises(ValueError, match=r"concepts \[1\] is the same in all pictures; give pictures that differ"):
         concept_drops(whole * [1, 0, 1], without)
