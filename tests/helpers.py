@@ -27,10 +27,8 @@ def tiny_backbone(channels=5, seed=0):
     """Two stages, smooth everywhere (tanh), 64 pixels to a 4x4 grid: fit for finite differences in float64."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        stages = [
-            ("first", nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Tanh())),
-            ("second", nn.Sequential(nn.Conv2d(4, channels, 2, stride=2), nn.Tanh())),
-        ]
+        first, second = nn.Conv2d(3, 4, 8, stride=8), nn.Conv2d(4, channels, 2, stride=2)
+        stages = [(name, nn.Sequential(layer, nn.Tanh())) for name, layer in (("first", first), ("second", second))]
         return Backbone("tiny", stages, (0.5,) * 3, (0.25,) * 3)
 
 

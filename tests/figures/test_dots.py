@@ -28,12 +28,8 @@ def grouped(methods=("x", "y"), groups=("a", "b")):
 
 
 def dots(axis, *markers):
-    return [
-        (round(float(x), 6), float(y))
-        for line in axis.lines
-        if line.get_marker() in (markers or ("o", "s"))
-        for x, y in zip(*line.get_data())
-    ]
+    points = [line.get_xydata() for line in axis.lines if line.get_marker() in (markers or ("o", "s"))]
+    return [(round(float(x), 6), float(y)) for x, y in np.concatenate([*points, np.empty((0, 2))])]
 
 
 def ends(axis):

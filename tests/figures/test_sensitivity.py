@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import check_words, text_of, texts
+from helpers import bright_noise as picture
+from helpers import check_words, squares, text_of, texts
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
@@ -11,21 +12,12 @@ from asxai.figures import sensitivity as plots
 from asxai.figures import style
 from asxai.figures.sensitivity import NONE
 
+pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["wing", "beak", "claw"]
 LONG = ["the inner side of both front legs", "ear", "whiskers and the muzzle around", "eye", "a tail of many stripes"]
 LONG += ["nose", "background-like fur patch 2", "hindlegs"]
 METHODS = ["R_s", "mean activation", "gradient x activation", "Sobol index"]
-SIZE = 32
-
-
-def picture(seed=0):
-    return np.random.default_rng(seed).integers(1, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-
-
-def mask():
-    result = np.zeros((SIZE, SIZE), bool)
-    result[4:12, 6:20] = True
-    return result
+MASK = squares(1)[0]
 
 
 def made(concepts, filters=128, close=False, empty=(), seed=0):
@@ -43,13 +35,9 @@ def made(concepts, filters=128, close=False, empty=(), seed=0):
 
 def dots(axis, marker=None):
     """(x, y) of all markers, or of one kind, of an axis."""
-    return sorted(
-        (round(float(x), 6), round(float(y), 6))
-        for line in axis.lines
-        if line.get_marker() not in ("None", "") and marker in (None, line.get_marker())
-        for x, y in zip(*line.get_data())
-        if np.isfinite([x, y]).all()
-    )
+    lines = [line for line in axis.lines if line.get_marker() not in ("None", "")]
+    points = [line.get_xydata().astype(float) for line in lines if marker in (None, line.get_marker())]
+    return sorted((round(x, 6), round(y, 6)) for x, y in np.concatenate(points).tolist() if np.isfinite([x, y]).all())
 
 
 # --- Figure 4 --------------------------------------------------------------------------------------------------------
@@ -57,22 +45,13 @@ def dots(axis, marker=None):
 
 def small_panel(**change):
     """Six filters: wing has two, beak one, claw none; of the other three one is redundant."""
-    given = {
-        "pictures": [picture()],
-        "ranks": [[4, 6, 9, 0, 2, 3], [6, 8, 9, 0, 2, 4]],
-        "filter_concepts": [0, 0, 1, -1, -1, -1],
-        "names": NAMES,
-        "scores": np.array([0.4, 0.6, 0.0]),
-        "intervals": [[0.3, 0.5], [0.5, 0.7], [0, 0]],
-        "means": [5.5, 8, np.nan],
-        "examples": [[(picture(1), mask(), 1)], [(picture(2), mask(), 2)], []],
-        "title": "birds",
-        "order": NAMES,
-    }
-    return plots.sensitivity_panel(**{**given, **change})
+    given = {"pictures": [picture()], "names": NAMES, "order": NAMES, "title": "birds"}
+    given |= {"ranks": [[4, 6, 9, 0, 2, 3], [6, 8, 9, 0, 2, 4]], "filter_concepts": [0, 0, 1, -1, -1, -1]}
+    given |= {"scores": np.array([0.4, 0.6, 0.0]), "intervals": [[0.3, 0.5], [0.5, 0.7], [0, 0]]}
+    given |= {"means": [5.5, 8, np.nan], "examples": [[(picture(1), MASK, 1)], [(picture(2), MASK, 2)], []]}
+    return plots.sensitivity_panel(**given | change)
 
 
-@pytest.mark.filterwarnings("error")
 def test_panel_tells_filters_and_concepts():
     figure, table = small_panel()
     concepts, filters = (table[table["kind"] == kind].reset_index(drop=True) for kind in ("concept", "filter"))
@@ -92,12 +71,8 @@ def test_panel_tells_filters_and_concepts():
     assert [line.get_xdata().tolist() for line in axis.lines if line.get_mec() == "k"][:2] == [[7], [9]]
     dashed = [line for line in axis.lines if line.is_dashed()]
     assert [line.get_xdata()[0] for line in dashed][:2] == [5.5, 8]
-    assert texts(axis.get_yticklabels()) == [
-        "wing\n2 filters\nR_s 5.5",
-        "beak\n1 filter\nR_s 8.0",
-        "claw\n0 filters",
-        f"{NONE}\n3 filters\n1 redundant",
-    ]
+    rows = ["wing\n2 filters\nR_s 5.5", "beak\n1 filter\nR_s 8.0", "claw\n0 filters", f"{NONE}\n3 filters\n1 redundant"]
+    assert texts(axis.get_yticklabels()) == rows
     assert {"no filters", "  40.0 %", "  60.0 %", "  0.0 %", "1", "2"} <= {*text_of(figure)}
     check_words(figure)
 
@@ -117,15 +92,14 @@ def test_panel_rows_are_at_the_height_of_their_masks_and_bars():
     assert [patch.get_width() for patch in bars.patches] == [0.4, 0.6, 0]
     intervals = [segment[:, 0].tolist() for segment in bars.collections[0].get_segments()]
     assert intervals == [[0.3, 0.5], [0.5, 0.7], [0, 0]]
-    np.testing.assert_array_equal(np.asarray(shown[1].images[0].get_array())[mask()], picture(2)[mask()])
+    np.testing.assert_array_equal(np.asarray(shown[1].images[0].get_array())[MASK], picture(2)[MASK])
 
 
-@pytest.mark.filterwarnings("error")
 def test_panels_of_long_names_of_one_concept_and_of_nothing():
     ranks, of_filter = made(8, close=True, empty=[2])
     scores = np.full(8, 0.125)
     scores[[2, 5]] = 0, np.nan
-    examples = [[(picture(k), mask(), int(f)) for f in np.flatnonzero(of_filter == k)[:3]] for k in range(8)]
+    examples = [[(picture(k), MASK, int(f)) for f in np.flatnonzero(of_filter == k)[:3]] for k in range(8)]
     given = {"scores": scores, "intervals": np.c_[scores * 0.8, scores * 1.2], "means": np.linspace(9, 10, 8)}
     given |= {"ranks": ranks, "filter_concepts": of_filter, "pictures": [picture(), picture(1)], "examples": examples}
     figure, table = small_panel(names=LONG, order=LONG, **given)
@@ -141,34 +115,26 @@ def test_panels_of_long_names_of_one_concept_and_of_nothing():
 # --- Supplementary Figure 6 ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("error")
 def test_filter_ranks_name_the_highest_and_draw_means():
     ranks = {"lark": np.array([[4, 6, 9, 0, 9, 3], [6, 8, 9, 0, 2, 4]]), "finch": np.array([[5, 0]])}
     of_filter = {"lark": [0, 0, 1, -1, 1, -1], "finch": [0, -1]}
     figure, table = plots.filter_ranks(ranks, of_filter, {"lark": NAMES, "finch": ["beak"]}, "birds")
-    expected = {
-        "class": ["lark"] * 6 + ["finch"] * 2,
-        "filter": [*range(6), 0, 1],
-        "concept": ["wing", "wing", "beak", NONE, "beak", NONE, "beak", NONE],
-        "mean_rank": [5, 7, 9, 0, 5.5, 3.5, 5, 0],
-        "redundant": [False] * 3 + [True] + [False] * 3 + [True],
-        "highest": [False, True, True, False, True, False, True, False],
-        "concept_mean_rank": [6, 6, 7.25, np.nan, 7.25, np.nan, 5, np.nan],
-    }
+    expected = {"class": ["lark"] * 6 + ["finch"] * 2, "filter": [*range(6), 0, 1]}
+    expected |= {"concept": ["wing", "wing", "beak", NONE, "beak", NONE, "beak", NONE]}
+    expected |= {"mean_rank": [5, 7, 9, 0, 5.5, 3.5, 5, 0], "redundant": [k in (3, 7) for k in range(8)]}
+    expected |= {"highest": [k in (1, 2, 4, 6) for k in range(8)]}
+    expected |= {"concept_mean_rank": [6, 6, 7.25, np.nan, 7.25, np.nan, 5, np.nan]}
     pd.testing.assert_frame_equal(table, pd.DataFrame(expected), check_dtype=False)
     lark, finch = figure.axes
     assert dots(lark) == [(0, 5), (1, 7), (2, 9), (3, 0), (4, 5.5), (5, 3.5)] and dots(lark, "x") == [(3, 0)]
     assert [line.get_ydata()[0] for line in lark.lines if line.is_dashed()] == [7.25, 6]
     assert texts(lark.get_legend().get_texts()) == ["beak, 7.2", "wing, 6.0"]
     assert {*texts(lark.texts)} == {"1", "2", "4"}
-    dashed = [
-        {line.get_ydata()[0]: line.get_color() for line in axis.lines if line.is_dashed()} for axis in (lark, finch)
-    ]
-    assert dashed[0][7.25] == dashed[1][5]
+    dashed = lambda axis: {line.get_ydata()[0]: line.get_color() for line in axis.lines if line.is_dashed()}
+    assert dashed(lark)[7.25] == dashed(finch)[5]
     check_words(figure)
 
 
-@pytest.mark.filterwarnings("error")
 def test_filter_ranks_of_long_names_of_nothing_and_of_many():
     given = {name: made(8, close=name == "lark", seed=i) for i, name in enumerate(("lark", "finch"))}
     ranks, of_filter = ({c: own[i] for c, own in given.items()} for i in (0, 1))
@@ -194,7 +160,6 @@ def shares(names, layers, seed=0):
     return table.assign(low=0.8 * table["share"], high=(1.2 * table["share"]).clip(upper=1))
 
 
-@pytest.mark.filterwarnings("error")
 def test_profile_draws_shares_with_intervals():
     table = shares(NAMES, ["early", "late"]).assign(mean=1)
     table.loc[:2, "share"], table.loc[3:, "share"] = [0.5, 0.3, 0.2], [0.25, 0.15, 0.6]
@@ -209,7 +174,6 @@ def test_profile_draws_shares_with_intervals():
     check_words(figure)
 
 
-@pytest.mark.filterwarnings("error")
 def test_profile_of_many_and_of_nan():
     table = shares(LONG, ["stage 3", "stage 4", "stage 5", "one of a long name", "a layer of a long name"])
     table.loc[[2, len(table) - 1], ["share", "low", "high"]] = np.nan
@@ -226,14 +190,12 @@ def test_profile_of_many_and_of_nan():
 
 def importance(classes, names, methods=METHODS, scale=1.0):
     generator = np.random.default_rng(0)
-    table = pd.DataFrame(
-        [{"class": c, "concept": name, "method": method} for method in methods for c in classes for name in names]
-    )
+    rows = [(c, name, method) for method in methods for c in classes for name in names]
+    table = pd.DataFrame(rows, columns=["class", "concept", "method"])
     value = generator.normal(0, scale, len(table))
     return table.assign(value=value, causal=value + generator.normal(0, scale, len(table)), spearman=-0.25)
 
 
-@pytest.mark.filterwarnings("error")
 def test_scatter_names_dots_and_tells_the_correlation():
     table = importance(["lark", "finch"], NAMES, METHODS[:2]).assign(reference="concept hidden")
     table.loc[:5, "value"], table.loc[:5, "causal"] = [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5]
@@ -246,9 +208,8 @@ def test_scatter_names_dots_and_tells_the_correlation():
     expected = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (6, 5)]
     assert dots(first) == expected and len(dots(second)) == 5
     nearest = lambda text: min(expected, key=lambda dot: np.hypot(*np.subtract(text.get_position(), dot)))
-    assert {(text.get_text(), *nearest(text)) for text in first.texts} == {
-        (n, *dot) for n, dot in zip(NAMES * 2, expected)
-    }
+    named = {(text.get_text(), nearest(text)) for text in first.texts}
+    assert named == set(zip(NAMES * 2, expected))
     assert texts(figure.legends[0].get_texts()) == ["lark", "finch"]
     assert first.get_ylim() == second.get_ylim() and first.get_xlim() != second.get_xlim()
     check_words(figure)
@@ -273,7 +234,6 @@ def test_scatter_keeps_words_apart(classes, names, scale):
             assert not ((marks > box.min) & (marks < box.max)).all(axis=1).any(), text
 
 
-@pytest.mark.filterwarnings("error")
 def test_scatter_of_too_many_names_and_of_nothing():
     figure, table = plots.causal_scatter(importance([f"bird {c}" for c in range(12)], LONG, ["R_s"]), "")
     (axis,) = figure.axes
@@ -289,7 +249,6 @@ def test_the_same_scatter_has_the_same_words_at_the_same_places():
     assert one == other
 
 
-@pytest.mark.filterwarnings("error")
 def test_correlations_are_dots_with_intervals_before_what_chance_gives():
     table = pd.DataFrame([{"method": m, "reference": r} for m in METHODS for r in ("part not drawn", "concept hidden")])
     middle = np.linspace(-0.8, 0.8, len(table))
