@@ -32,8 +32,7 @@ def concept_matrices(cosines, names, arms, class_names, title: str) -> Drawn:
     cosines: per arm and class numbers `(concept, concept)` in [-1, 1], as of `asxai.benchmarks.concept_cosines`
     names: per arm and class the names of the concepts
 
-    Above each matrix stands the mean |cosine| off its diagonal. The table has a row per arm, class and pair of
-    concepts. Of many classes the first are shown.
+    Above each matrix stands the mean |cosine| off its diagonal. The table has a row per arm, class and pair.
     """
     shown, most = min(MOST_ROWS, len(class_names)), max(len(row) for labels in names for row in labels)
     numbers = most <= MOST_NUMBERS
@@ -66,7 +65,7 @@ def trait_grid(pictures, names, overlaps, arms, class_names, title: str) -> Draw
     pictures: uint8 `(class, arm, height, width, 3)`; names: of those concepts, `(class, arm)`; overlaps: of their cells
     with the reference's, the first row, `(class, arm)` in [0, 1]
 
-    The table has a row per class and arm. Of many classes the first are shown.
+    The table has a row per class and arm.
     """
     shown = range(min(MOST_ROWS, len(class_names)))
     rows = [[pictures[c][a] for c in shown] for a in range(len(arms))]

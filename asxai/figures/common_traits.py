@@ -20,7 +20,7 @@ def removal_sheet(pictures, kept, removed, names, title: str) -> Drawn:
     pictures, kept, removed: per concept uint8 `(exemplar, height, width, 3)`
 
     The table has a row per concept: how many exemplars, and the mean share of pixels that differ between a whole
-    picture and that with the concept removed. Of many concepts the first are shown.
+    picture and that with the concept removed.
     """
     counts, changed, labels = [len(own) for own in pictures], [], []
     for whole, without, name in zip(pictures, removed, names):
@@ -43,7 +43,7 @@ def trait_pictures(pictures, names, class_names, ratios, title: str) -> Drawn:
         of first appearance; more columns than `MOST_COLUMNS` go on below
     ratios: per class the explained variance ratios of the first component, in [0, 1], NaN where there is none
 
-    The table has a row per class and concept. Of many classes the first are shown.
+    The table has a row per class and concept.
     """
     cells, labels, above = _aligned(names, class_names)
     drawn = [[at and pictures[at[0]][at[1]] for at in row] for row in cells]
@@ -84,7 +84,7 @@ def qq_plots(classes: list[dict], title: str) -> Drawn:
 
     Values are drawn in standard deviations from their mean, so that both methods have the same black line, y = x; what
     lies beyond `QQ_LIMIT` is a triangle at the edge. The table has a row per class, concept and method with the fields
-    of `Normality`. Of many classes the first are shown.
+    of `Normality`.
     """
     cells, labels, above = _aligned([own["names"] for own in classes], [own["class"] for own in classes])
     blanks, title = [[None] * len(row) for row in cells], title + first_of(MOST_CLASSES, len(classes), "classes")
@@ -134,8 +134,7 @@ def variance_curves(ratios, names, class_names) -> Drawn:
     ratios: per class and concept numbers `(component,)`: eq. 9 of each component
     names: per class the names of its concepts; the same name has the same colour in all classes
 
-    Legends are in the order of the first component, which they tell. The table has a row per class, concept and
-    component. Of many classes the first are shown.
+    Legends are in the order of the first component, which they tell. The table has a row per component.
     """
     styles = looks(name for own in names for name in own)
     shown, height = min(len(names), MOST_CLASSES), max(2.7, 0.19 * max(map(len, names)) + 1.1)
@@ -173,7 +172,7 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
     with `row_names`, if it is of a concept of the row's name, with or without a number behind ("name", "name 2"). Rows
     that no column is named after have a dagger, and do not count. NaN makes a row wrong.
 
-    The table has a row per cell, and says whether it is its row's largest drop. Of many classes the first are shown.
+    The table has a row per cell, and says whether it is its row's largest drop.
     """
     shown, sizes = min(len(drops), MOST_CLASSES), np.abs(np.concatenate([np.ravel(own) for own in drops]))
     sizes = np.append(sizes[np.isfinite(sizes)], 1e-9)

@@ -88,8 +88,6 @@ def concept_sheet(pictures, masks, names, prevalence, title: str, out_of: int) -
     pictures, masks: per concept uint8 `(exemplar, height, width, 3)` and bool `(exemplar, height, width)`
     prevalence: per concept the share of test pictures in which it wins cells, NaN where it is not known
     out_of: how many pictures that is a share of; of few they are counted, for a percentage would promise too much
-
-    The table has a row per concept. Of many concepts the first are shown.
     """
     labels = [wrapped(name, 16) + _share(share, out_of) for name, share in zip(names, prevalence)]
     title += first_of(MOST_CONCEPTS, len(names), "concepts")

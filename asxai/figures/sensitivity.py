@@ -114,7 +114,7 @@ def filter_ranks(ranks_by_class: dict, filter_concepts_by_class: dict, names_by_
     lines are the mean over a concept's filters, which the legend beside tells, the highest first.
 
     The table has a row per class and filter: its concept (`NONE` where it extracts none) and mean rank, whether it is
-    redundant, one of the three `highest`, and the dashed line. Of many classes the first are shown.
+    redundant, one of the three `highest`, and the dashed line.
     """
     tables = []
     for c, ranks in ranks_by_class.items():

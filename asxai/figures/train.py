@@ -23,10 +23,7 @@ OVER = {"fontsize": 8, "loc": "lower left", "bbox_to_anchor": (0, 1), "frameon":
 
 
 def data_set_sheet(data: DataSet, size: int) -> Drawn:
-    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split.
-
-    Of many classes the first are shown.
-    """
+    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split."""
     classes, rows, names = data.class_names[:MOST_CLASSES], [], []
     for c in range(len(classes)):
         members = np.flatnonzero(data.train.labels == c)
@@ -114,7 +111,7 @@ def orthogonality_matrices(before: torch.Tensor, after: torch.Tensor, class_name
 
     before, after: `(class, basis, channel)`. Squares on the diagonal are classes; inside them off-diagonal cells
     should be white. The table has one row per pair of classes: the mean |cosine| between their vectors, without those
-    of a vector with itself. Of many classes the first are used.
+    of a vector with itself. Of many classes the first are used, also in the table.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 5))
     class_names, rows = class_names[:MOST_CLASSES], []

@@ -10,6 +10,7 @@ from asxai.figures import common_traits as plots
 from asxai.figures import style
 from asxai.traits.vectors import normality, on_diagonal
 
+pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["wing", "beak", "claw"]
 BIRDS = ["lark", "finch"]
 FIELDS = ["r2", "w", "p", "count", "mean", "std", "skew"]
@@ -95,7 +96,6 @@ def test_trait_pictures_of_many_go_on_below():
 # --- Distributions ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("error")
 def test_qq_plots_standardise_both_methods():
     ours, other = [values(k) for k in range(3)], [values(3), None, values(4, far=[60])]
     lark = {"class": "lark", "names": NAMES, "ours": ours, "other": other}
@@ -193,12 +193,8 @@ def test_drop_matrices_mark_the_largest_and_the_diagonal():
     assert ends == [style.OURS, style.OTHER]
     assert image.norm.vmax == -image.norm.vmin < 2  # the limits are robust
     assert figure.axes[1].collections[0].norm.vmax == image.norm.vmax
-    assert "†" not in caption(figure)
+    assert "†" not in figure.legends[0].get_title().get_text()
     check_words(figure)
-
-
-def caption(figure):
-    return figure.legends[0].get_title().get_text()
 
 
 @pytest.mark.parametrize("widths", [(7, 8), (3, 8), (5, 5), (1, 1)])
@@ -216,7 +212,7 @@ def test_drop_matrices_of_other_rows_count_names_with_numbers():
     assert frames(axis) == ([(0, 1), (1, 0), (2, 0)], [(0, 0), (0, 1), (1, 2)])
     assert axis.get_title() == "lark\nown is largest: 1 of 2 rows (50 %)"
     assert texts(axis.get_yticklabels()) == ["wing", "wingtip", "tuft †"]
-    assert "†" in caption(figure) and table["removed"].unique().tolist() == rows
+    assert "†" in figure.legends[0].get_title().get_text() and table["removed"].unique().tolist() == rows
     figure, _ = plots.drop_matrices([drops[2:]], [columns], ["lark"], "birds", row_names=[rows[2:]])
     assert figure.axes[0].get_title() == "lark\nno row counts"
 
@@ -229,7 +225,6 @@ def test_drop_matrices_count_as_specificity_does():
         assert plots._right(drops, np.eye(4, dtype=bool)).startswith(f"own is largest: {count} of 4")
 
 
-@pytest.mark.filterwarnings("error")
 def test_drop_matrices_of_nothing_and_of_many():
     figure, table = plots.drop_matrices([np.full((2, 2), np.nan)], [NAMES[:2]], ["lark"], "NaN")
     assert not table["largest"].any() and texts(figure.axes[0].texts) == ["–"] * 4
@@ -258,11 +253,6 @@ def markers(figure):
     return [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in diamonds]
 
 
-def captions(figure):
-    return texts(figure.legends[0].get_texts())
-
-
-@pytest.mark.filterwarnings("error")
 def test_inversion_traces_say_when_the_slow_end_is_reached():
     figure, table = plots.inversion_traces(traces(), "a race", {"fast": 0})
     assert table["method"].tolist() == ["fast"] * 5 + ["slow"] * 100
@@ -270,7 +260,7 @@ def test_inversion_traces_say_when_the_slow_end_is_reached():
     assert table.loc[table["method"] == "fast", ["step", "seconds", "objective"]].values.tolist() == expected
     assert markers(figure) == [(2, 0.05), (100, pytest.approx(0.1))]
     words = ["last objective of slow", "fast: is as low after 2 s, 50 times as fast", "slow: ends after 100 s"]
-    assert captions(figure) == words
+    assert texts(figure.legends[0].get_texts()) == words
     axis = figure.axes[0]
     assert axis.get_xscale() == axis.get_yscale() == "log" and figure.get_suptitle() == "a race"
     (dashed,) = (line for line in axis.lines if line.get_linestyle() == "--")
@@ -281,7 +271,8 @@ def test_inversion_traces_say_when_the_slow_end_is_reached():
 def test_steps_of_shifted_pictures_do_not_count():
     figure, _ = plots.inversion_traces(traces(), "", {"fast": 3})
     assert markers(figure)[0] == (4, 0.1)
-    assert captions(figure)[1] == "fast: is as low after 4 s, 25 times as fast" and "pale" in captions(figure)[3]
+    _, fast, _, pale = texts(figure.legends[0].get_texts())
+    assert fast == "fast: is as low after 4 s, 25 times as fast" and "pale" in pale
     pale = [line.get_xdata().tolist() for line in figure.axes[0].lines if line.get_alpha() == 0.4]
     assert pale[0] == [0, 1, 2, 4]
 
@@ -289,7 +280,7 @@ def test_steps_of_shifted_pictures_do_not_count():
 def test_inversion_traces_of_many_steps():
     many = np.linspace(1, 50, 5000), np.geomspace(9, 1, 5000)
     figure, table = plots.inversion_traces({"slow": traces()["slow"], "bad": many}, "", {})
-    assert captions(figure)[2] == "bad: does not get as low" and len(markers(figure)) == 1
+    assert texts(figure.legends[0].get_texts())[2] == "bad: does not get as low" and len(markers(figure)) == 1
     steps = table.loc[table["method"] == "bad", "step"]
     assert 150 < len(steps) <= plots.THINNED and steps.is_monotonic_increasing and steps.is_unique
     assert steps.iloc[[0, -1]].tolist() == [0, 4999]

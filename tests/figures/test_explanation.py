@@ -21,14 +21,9 @@ BLUE, ORANGE = LINE_COLOURS[:2]
 
 def panel(scores, class_names=BIRDS, concept_names=NAMES, predicted=None, **change):
     scores = np.asarray(scores, float)
-    given = {
-        "picture": bright_noise(),
-        "masks": squares(len(concept_names)),
-        "similarity": np.linspace(0.6, 0.3, len(class_names)),
-        "sentence": SENTENCE,
-        "prediction": "lark, 99.8 %",
-        "exemplars": [bright_noise(1), bright_noise(2)],
-    }
+    given = {"picture": bright_noise(), "masks": squares(len(concept_names)), "sentence": SENTENCE}
+    given |= {"similarity": np.linspace(0.6, 0.3, len(class_names)), "prediction": "lark, 99.8 %"}
+    given |= {"exemplars": [bright_noise(1), bright_noise(2)]}
     given |= {"scores": scores, "class_names": class_names, "concept_names": concept_names} | change
     return plots.explanation_panel(**given, predicted=predicted or class_names[0])
 
@@ -87,10 +82,8 @@ def test_bars_are_sorted_and_as_long_as_the_similarity():
     figure, _ = panel(random_scores(30, 3), many, predicted="class 29")
     axis = next(axis for axis in figure.axes if axis.containers)
     assert texts(axis.get_yticklabels()) == [*many[:5], "class 29"]
-    assert to_hex(axis.patches[-1].get_facecolor()) == BLUE and to_hex(axis.patches[0].get_facecolor()) in (
-        *LINE_COLOURS[1:5],
-        to_hex(OTHERS),
-    )
+    first, *_, last = (to_hex(patch.get_facecolor()) for patch in axis.patches)
+    assert last == BLUE and first in (*LINE_COLOURS[1:5], to_hex(OTHERS))
 
 
 def test_ring_has_a_bubble_per_class_and_concept_of_the_area_of_the_score():
@@ -136,14 +129,9 @@ def test_bubbles_never_touch():
 )
 def test_labels_of_a_panel_never_overlap(classes, concepts, text, shape):
     names = [[text.format(k) for k in range(count)] for count in (classes, concepts)]
-    drawn = {
-        "picture": bright_noise(0, *shape),
-        "masks": squares(concepts, *shape),
-        "exemplars": [bright_noise(k) for k in range(12)],
-    }
-    figure, table = panel(
-        random_scores(classes, concepts, 0.3), *names, sentence=SENTENCE * 4, prediction=LONG, **drawn
-    )
+    drawn = {"picture": bright_noise(0, *shape), "masks": squares(concepts, *shape), "sentence": SENTENCE * 4}
+    drawn |= {"exemplars": [bright_noise(k) for k in range(12)], "prediction": LONG}
+    figure, table = panel(random_scores(classes, concepts, 0.3), *names, **drawn)
     check_words(figure)
     assert len(table) == classes * concepts
     assert sum(len(axis.images) for axis in figure.axes) == 1 + plots.MOST_EXEMPLARS

@@ -16,12 +16,7 @@ CLASSES = ["lark", "finch", "crow", "wren"]
 
 def panel(scores, class_names=BIRDS, names=NAMES, **change):
     scores = np.asarray(scores, float)
-    given = {
-        "picture": bright_noise(),
-        "masks": squares(len(names)),
-        "exemplars": [None] * len(names),
-        "title": "a stranger",
-    }
+    given = {"picture": bright_noise(), "masks": squares(len(names)), "exemplars": [None] * len(names), "title": "one"}
     given |= {"probabilities": np.full(len(class_names), 1 / len(class_names)), "quantity": "PCS"} | change
     return plots.region_panel(names=names, scores=scores, class_names=class_names, **given)
 
@@ -47,13 +42,9 @@ def test_region_panel_names_the_best_classes_of_each_region():
         ["no class has such a concept"],
         ["wren", "0.80", "finch", "0.30", "crow", "0.20"],
     ]
-    lengths = [
-        patch.get_width()
-        for axis in figure.axes
-        for patch in axis.patches
-        if to_hex(patch.get_facecolor()) in ("#9ecae1", to_hex("0.86"))
-    ]
-    assert lengths == [0.9, 0.5, 0.2, 0.8, 0.3, 0.2]
+    patches = [patch for axis in figure.axes for patch in axis.patches]
+    bars = [patch for patch in patches if to_hex(patch.get_facecolor()) in ("#9ecae1", to_hex("0.86"))]
+    assert [bar.get_width() for bar in bars] == [0.9, 0.5, 0.2, 0.8, 0.3, 0.2]
     drawn = [np.asarray(image.get_array()) for axis in figure.axes for image in axis.images]
     assert len(drawn) == 5  # the picture, three regions and one patch of a class
     for found, expected in zip(drawn, (bright_noise(), plots._crop(bright_noise(), squares(3)[0]), bright_noise(1))):
@@ -93,10 +84,8 @@ def test_the_patch_of_a_region_is_cut_around_its_largest_island():
 @pytest.mark.parametrize("regions, classes, text", [(1, 2, "{}"), (9, 14, "number {}"), (12, 30, LONG)])
 def test_labels_of_regions_never_overlap(regions, classes, text):
     names = [[text.format(k) for k in range(count)] for count in (classes, regions)]
-    for exemplars, truths in (
-        ([None] * regions, None),
-        ([bright_noise(k) for k in range(regions)], names[0][:1] * regions),
-    ):
+    patches = [bright_noise(k) for k in range(regions)]
+    for exemplars, truths in (([None] * regions, None), (patches, names[0][:1] * regions)):
         given = {"exemplars": exemplars, "truths": truths, "title": "a title " * 25}
         figure, table = panel(random_scores(regions, classes, 0.3), *names, **given)
         check_words(figure)
