@@ -103,6 +103,10 @@ def private_folder(settings: dict):
         private = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"), folder)
         if not os.access(os.path.expanduser("~"), os.W_OK):
             private |= {"HOME": folder, "TORCH_HOME": settings["ASXAI_RUNS"] / "torch"}
+        # a kernel that a signal ends in the middle of a reply would show the reader its own traceback
+        profile = Path(folder) / "profile_default"
+        profile.mkdir()
+        (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 'CRITICAL'\n")
         os.environ.update({name: str(value) for name, value in (settings | private).items()})
         try:
             yield
