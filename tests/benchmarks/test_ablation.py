@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import drawn_study
 
 from asxai import config, statistics
 from asxai.benchmarks import ablation, concept_cosines
@@ -22,14 +21,7 @@ from asxai.traits import inversion
 from asxai.traits.vectors import semantic_vector
 
 SIZE = 96
-QUICK = dict(size=SIZE, basis_per_class=5, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
 MEMBERS = np.array([[1, 1, 2, 3, 0], [0, 2, 3, 3, 1]])
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two classes of drawn animals: 11 pictures each to train on, 3 to validate, 6 to test."""
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")

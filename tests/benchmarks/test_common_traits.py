@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import drawn_study, tiny_backbone
+from helpers import tiny_backbone
 from torch import nn
 
 import menagerie
@@ -32,18 +32,11 @@ from asxai.traits.common import ClassTraits, common_traits
 from asxai.traits.pooled import hidden_features
 
 SIZE, CROP, PICTURES, MEASURED = 96, 64, 5, 4
-QUICK = dict(size=SIZE, basis_per_class=5, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
 BOXES = {
     "corner": (slice(0, 40), slice(0, 40)),
     "middle": (slice(30, 70), slice(30, 70)),
     "low": (slice(60, 96), slice(0, 96)),
 }
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two classes of drawn animals: 11 pictures each to train on, 3 to validate, 6 to test."""
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")

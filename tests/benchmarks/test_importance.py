@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from helpers import QUICK, REGIONS, drawn_study, fixed_regions, planted_ranks
+from helpers import QUICK, REGIONS, fixed_regions, planted_ranks
 
 import menagerie
 from asxai.benchmarks import importance
@@ -19,11 +19,6 @@ from asxai.model.protocnn import Activations
 from asxai.ranks import layers
 
 SIZE = QUICK["size"]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
-from helpers import drawn_study
 
 from asxai import statistics
 from asxai.benchmarks import changes, perception
@@ -17,18 +16,11 @@ from asxai.concepts.concepts import Concepts
 from asxai.data.pictures import to_batch
 
 SIZE = 96
-QUICK = dict(size=SIZE, basis_per_class=4, channels=12, cycles=1, joint_epochs=1, views=1, batch_size=8)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two classes of drawn animals: 8 pictures each to train on, 2 to validate, 4 to test."""
-    return drawn_study(tmp_path_factory.mktemp("animals"), 10, 4, **QUICK)
 
 
 @pytest.fixture(scope="module")
 def concepts(study):
-    return Concepts(np.array([[1, 2, 2, 0], [1, 3, 0, 0]]), ("one", "two", "three"), study.class_names)
+    return Concepts(np.array([[1, 2, 2, 0, 0], [1, 3, 0, 0, 0]]), ("one", "two", "three"), study.class_names)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
-from helpers import QUICK, REGIONS, drawn_study, fixed_regions, planted_ranks
+from helpers import QUICK, REGIONS, fixed_regions, planted_ranks
 
 from asxai.benchmarks import importance, sensitivity
 from asxai.benchmarks.importance import HIDDEN, MEAN, UNDRAWN
@@ -17,11 +17,6 @@ from asxai.data.pictures import to_batch
 from asxai.ranks import layers
 
 SIZE = QUICK["size"]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")
