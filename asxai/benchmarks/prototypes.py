@@ -7,6 +7,7 @@
 No part mask enters before concepts are named; the pictures that give names give no scores.
 """
 
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ PURITY_PATCH, CONSISTENCY_PATCH = 32, 72  # pixels of 224, as in the sources of 
 NOISE, NOISE_LIMIT = 0.2, 0.25  # standard deviation on the normalised picture, and where it is cut (Huang et al.)
 STABILITY_PICTURES = 100  # of the test pictures: each needs another pass through the backbone
 OURS, COMPARED = "this study", ("k-means", "nmf")
-# this study trained in another way: parameters that differ
+# parameters of this study trained in another way
 CONTROLS = {
     "paper's objective": {"objective": "paper"},
     "random backbone": {"weights": "random"},
@@ -71,10 +72,10 @@ CLAIMS = {
 def measure(method: str | Method, study: "Study", peaks: bool = True) -> pd.DataFrame:
     """All measures of a method on test pictures: `measure`, `value`, and `low` and `high`, a 95 % bootstrap interval.
 
-    Those of `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; and
-    purity, consistency and stability, for maps that have peaks; accuracy, if the method predicts; and the mean |cosine|
-    inside a class of vectors, which has no interval over pictures. There is no agreement without part masks, or where
-    the method is made of them. peaks: False leaves out what needs them, and another pass through the backbone.
+    By `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; purity,
+    consistency and stability, for maps that have peaks. Accuracy, if the method predicts. The mean |cosine| inside a
+    class of vectors, without an interval. There is no agreement without part masks, or where the method is made of
+    them. peaks: False leaves out what needs them, and another pass through the backbone.
     """
     method, split, rows = fitted(method, study), study.data.test, []
     if split.parts is not None and method.has_concepts() and not method.knows_parts:
@@ -98,12 +99,11 @@ def row(name: str, value: float, interval=(np.nan, np.nan)) -> dict:
 def _cell_rows(winners, parts, labels, part_count):
     count = max(1, int(winners.max()))
     counts = agreement.contingency(winners, parts, count, part_count)
+    best = lambda w: part_iou(winners, parts, labels, count, part_count, w).max(axis=-2)  # ([draw,] class, part)
     functions = {
         "nmi": lambda w=None: np.nanmean(agreement.foreground_nmi(counts, labels, w), axis=-1),
         "ari": lambda w=None: np.nanmean(agreement.foreground_ari(counts, labels, w), axis=-1),
-        "best part IoU": lambda w=None: np.nanmean(
-            agreement.best_part_iou(part_iou(winners, parts, labels, count, part_count, w)), axis=(-2, -1)
-        ),
+        "best part IoU": lambda w=None: np.nanmean(best(w), axis=(-2, -1)),
     }
     return [row(name, of(), bootstrap(of, labels)) for name, of in functions.items()]
 
@@ -116,32 +116,30 @@ def _peak_rows(method, study, masks):
         members, again = np.flatnonzero(split.labels == label), np.flatnonzero(split.labels[noisy] == label)
         scores, peaks = method.peaks(split.take(members), label)
         noisy_peaks = method.peaks(pictures[again], label)[1] if len(again) else peaks[:0]
-        held = [
-            agreement.held_parts(masks[members], peaks, patch, part_count)
-            for patch in (PURITY_PATCH, CONSISTENCY_PATCH)
-        ]
-        at = np.searchsorted(members, noisy[again])
-        perturbed = agreement.held_parts(masks[noisy[again]], noisy_peaks, CONSISTENCY_PATCH, part_count)
+        held = lambda which, at, patch: agreement.held_parts(masks[which], at, patch, part_count)
+        pure, same = (held(members, peaks, patch) for patch in (PURITY_PATCH, CONSISTENCY_PATCH))
         visible = agreement.visible_parts(masks[members], part_count)
-        blocks.append((members, again, held, scores, visible, (held[1][at], perturbed)))
+        perturbed = held(noisy[again], noisy_peaks, CONSISTENCY_PATCH)
+        before = same[np.searchsorted(members, noisy[again])]
+        block = {  # which pictures the weights are of, and the measure
+            "purity": (members, partial(agreement.purity, pure, scores)),
+            "consistency": (members, partial(_consistent, same, visible)),
+            "stability": (again, partial(agreement.stability, before, perturbed)),
+        }
+        blocks.append(block)
 
-    def pooled(of, at=0):  # mean over the prototypes of all classes; weights are of the pictures that entry `at` has
-        def statistic(weights=None):
-            values = [of(*block[2:], None if weights is None else weights[:, block[at]]) for block in blocks]
-            return np.concatenate(values, axis=-1).mean(axis=-1)
+    def pooled(name, weights=None):  # mean over the prototypes of all classes
+        values = [
+            of(weights=None if weights is None else weights[:, at]) for at, of in (block[name] for block in blocks)
+        ]
+        return np.concatenate(values, axis=-1).mean(axis=-1)
 
-        return statistic
+    labels = {"purity": split.labels, "consistency": split.labels, "stability": split.labels[noisy]}
+    return [row(name, pooled(name), bootstrap(partial(pooled, name), own)) for name, own in labels.items()]
 
-    purity = pooled(lambda held, scores, visible, both, w: agreement.purity(held[0], scores, weights=w))
-    same = pooled(
-        lambda held, scores, visible, both, w: agreement.consistency(held[1], visible, weights=w)[1].astype(float)
-    )
-    stable = pooled(lambda held, scores, visible, both, w: agreement.stability(*both, weights=w), at=1)
-    return [
-        row("purity", purity(), bootstrap(purity, split.labels)),
-        row("consistency", same(), bootstrap(same, split.labels)),
-        row("stability", stable(), bootstrap(stable, split.labels[noisy])),
-    ]
+
+def _consistent(held, visible, weights):
+    return agreement.consistency(held, visible, weights=weights)[1]
 
 
 def _noisy(study, split):
@@ -160,15 +158,11 @@ def measures_of(studies: list, *methods: str, called: str = "", peaks: bool = Tr
 
     called: what tables have in place of the method's name, for studies that were trained in another way
     """
-    tables = [
-        measure(method, study, peaks).assign(method=called or method, seed=study.config.seed)
-        for method in methods or (OURS,)
-        for study in studies
-    ]
+    pairs = [(method, study) for method in methods or (OURS,) for study in studies]
+    tables = [measure(*pair, peaks).assign(method=called or pair[0], seed=pair[1].config.seed) for pair in pairs]
     table = pd.concat(tables, ignore_index=True)
     better, target = (table["measure"].map(lambda name, i=i: MEASURES[name][i]) for i in (0, 1))
-    table = table.assign(better=better, target=target.astype(float))[COLUMNS]
-    order = list(MEASURES)
+    table, order = table.assign(better=better, target=target.astype(float))[COLUMNS], list(MEASURES)
     return table.sort_values("measure", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
@@ -177,12 +171,9 @@ def seed_agreement(studies: list, split, method: str = OURS) -> pd.DataFrame:
 
     A row per pair of studies, see `asxai.benchmarks.agreement.map_agreement`; 1 if all cells are grouped alike.
     """
-    winners = [(study.config.seed, fitted(method, study).winners(split)) for study in studies]
-    rows = [
-        {"first": first, "second": second, "agreement": float(agreement.map_agreement(a, b, split.labels))}
-        for (first, a), (second, b) in combinations(winners, 2)
-    ]
-    return pd.DataFrame(rows)
+    pairs = combinations([(study.config.seed, fitted(method, study).winners(split)) for study in studies], 2)
+    rows = [(first, second, agreement.map_agreement(a, b, split.labels)) for (first, a), (second, b) in pairs]
+    return pd.DataFrame(rows, columns=["first", "second", "agreement"])
 
 
 # --- What a notebook shows -------------------------------------------------------------------------------------------

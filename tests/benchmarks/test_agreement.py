@@ -47,7 +47,6 @@ MEASURES = {
     "foreground_nmi": lambda d, w: agreement.foreground_nmi(counts_of(d), d["labels"], w),
     "foreground_ari": lambda d, w: agreement.foreground_ari(counts_of(d), d["labels"], w),
     "part_iou": iou_of,
-    "best_part_iou": lambda d, w: agreement.best_part_iou(iou_of(d, w)),
     "map_agreement": lambda d, w: agreement.map_agreement(d["first"], d["second"], d["labels"], w),
     "purity": lambda d, w: agreement.purity(d["held"], d["scores"], 7, w),
     "consistency": lambda d, w: agreement.consistency(d["held"], d["visible"], weights=w)[0],
@@ -153,9 +152,6 @@ def test_part_iou_against_a_loop(data):
         assert got[label, concept, part] == pytest.approx(expected, nan_ok=True)
     assert np.isnan(got[1, :, 2]).all() and np.isnan(got).sum() == CONCEPTS
     assert (got[0, 1] == 0).all()
-    best = agreement.best_part_iou(got)
-    assert best.shape == (CLASSES, PARTS) and np.isnan(best[1, 2]) and np.isnan(best).sum() == 1
-    assert best[0, 1] == max(got[0, concept, 1] for concept in range(CONCEPTS)) > 0
 
 
 def test_map_agreement_against_scikit_learn(data):

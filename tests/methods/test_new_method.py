@@ -81,7 +81,7 @@ def test_a_new_method_stands_in_every_benchmark(study, name, monkeypatch):
 
     monkeypatch.setattr(Study, "train", lambda data_set, **parameters: study)
     arms = ablation.train_arms("menagerie-pets", ablation.named(["both losses", name]))
-    table = ablation.measure_arms(arms, pictures=4, measured=4)
+    table = ablation.measure_arms(arms, "settings", pictures=4, measured=4)
     measured = table[table["arm"] == name].set_index("measure")["value"]
     assert set(measured.index) == set(own.index) | {"accuracy", "specificity", "q-q r2", "off-diagonal"}
     assert measured["nmi"] == own.loc["nmi", "value"] and np.isfinite(measured).all()
@@ -92,5 +92,5 @@ def test_a_new_method_stands_in_every_benchmark(study, name, monkeypatch):
     prototypes_plots.measure_dots(ablation.for_dots(table))
     cosines = concept_cosines.concept_cosines(name, study, 4)
     assert [own.names for own in cosines] == [arms[name].names(0)] * 2
-    beside = ablation.beside(arms, "dog", pictures=3, steps=1)
-    assert beside.arms == ("both losses", name) and beside.names[1] in arms[name].names(0)
+    beside = ablation.beside(arms, "dog", "", pictures=3, steps=1)
+    assert beside.names[1] in arms[name].names(0)
