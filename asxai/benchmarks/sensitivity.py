@@ -34,7 +34,7 @@ STRONGEST = 3  # filters of a concept that are drawn
 def panel(study: Study, layer: LayerRanks) -> dict:
     """What `asxai.figures.sensitivity.sensitivity_panel` needs of a `LayerRanks`, but title and order.
 
-    A concept's strongest filters overlap it most, over all pictures; each is drawn in the picture where it does so most.
+    A concept's strongest filters overlap it most, over all pictures; each is drawn where it does so most.
     """
     votes, result, chosen = layer.votes().concepts, layer.sensitivity(), []
     for k in range(len(layer.names)):
