@@ -60,7 +60,7 @@ CLAIMS = {
     "prototype_purity": (OURS, "purity", ""),
     "consistency": (OURS, "consistency", ""),
     "stability": (OURS, "stability", ""),
-    "concept_agreement_seeds": None,
+    "concept_agreement_seeds": (OURS, "agreement", ""),
     "paper_objective_nmi": ("paper's objective", "nmi", ""),
     "kmeans_nmi": ("k-means", "nmi", ""),
     "nmf_nmi": ("nmf", "nmi", ""),
@@ -188,25 +188,24 @@ def sheet(study: "Study", concepts: Concepts, class_name: str, count: int = 6, p
     label, train, test = study.label_of(class_name), study.data.train, study.data.test
     method, of_class = AsXai(percentile, concepts).fit(study), concepts.of_class(label)
     best = [train.take(chosen) for chosen, _ in method.exemplars(label, count)]
-    shown, seen = test.take(test.labels == label), np.full(concepts.count, np.nan)
-    if len(shown):
-        seen = concepts.prevalence(concepts.winners(own_class_maps(study, shown), shown.labels))
-    names = method.names(label)
+    seen, prevalence = test.take(test.labels == label), np.full(concepts.count, np.nan)
+    if len(seen):
+        prevalence = concepts.prevalence(concepts.winners(own_class_maps(study, seen), seen.labels))
+    names = list(method.names(label))
     if not named_by_parts(study):
         names = [name if name == f"concept {k}" else f"{k}: {name}" for k, name in zip(of_class, names)]
-    return {
-        "pictures": [study.pictures(few.paths) for few in best],
-        "masks": [method.masks(few, label, study.config.size)[:, k].numpy() for k, few in enumerate(best)],
-        "names": list(names),
-        "prevalence": seen[of_class - 1],
-        "out_of": len(shown),
-    }
+    masks = [method.masks(few, label, study.config.size)[:, k].numpy() for k, few in enumerate(best)]
+    shown = {"pictures": [study.pictures(few.paths) for few in best], "masks": masks, "names": names}
+    return shown | {"prevalence": prevalence[of_class - 1], "out_of": len(seen)}
 
 
-def strip(study: "Study", concepts: Concepts, split, per_class: int = 3, classes: int = 4) -> dict:
-    """Some `pictures` of a split, with the concept that wins each cell (`winners`, `names`), and true parts if any."""
-    shown = range(min(classes, len(study.class_names)))
-    part = split.take(np.concatenate([np.flatnonzero(split.labels == label)[:per_class] for label in shown]))
+def strip(study: "Study", concepts: Concepts, split) -> dict:
+    """Three `pictures` of each of the first four classes of a split, and what is in their cells.
+
+    `winners`, the concept that wins each cell, by its number in `names`, and true `parts` in `part_names`, if any.
+    """
+    classes = range(min(4, len(study.class_names)))
+    part = split.take(np.concatenate([np.flatnonzero(split.labels == label)[:3] for label in classes]))
     winners = concepts.winners(own_class_maps(study, part), part.labels)
     result = {"pictures": study.pictures(part.paths), "names": concepts.names, "winners": winners}
     if part.parts is not None:
@@ -226,28 +225,26 @@ def named_parts(study: "Study", concepts: Concepts) -> pd.DataFrame:
 
     Columns `class`, `part`, `share` of the object's cells in test pictures, and `named`. Empty without part masks.
     """
-    test, rows = study.data.test, []
+    test, part_names, rows = study.data.test, study.data.part_names, []
     parts = true_parts(test)[1] if test.parts is not None else np.zeros((len(test), 0), int)
     for label, class_name in enumerate(study.class_names):
-        cells = np.bincount(parts[test.labels == label].ravel(), minlength=len(study.data.part_names) + 1)[1:]
+        cells = np.bincount(parts[test.labels == label].ravel(), minlength=len(part_names) + 1)[1:]
         names = [concepts.names[k - 1] for k in concepts.of_class(label)]
-        for part, share in zip(study.data.part_names, cells / max(cells.sum(), 1)):
+        for part, share in zip(part_names, cells / max(cells.sum(), 1)):
             if share >= 0.01:
-                named = any(is_named_after(name, part) for name in names)
-                rows.append({"class": class_name, "part": part, "share": share, "named": named})
+                rows.append((class_name, part, share, any(is_named_after(name, part) for name in names)))
     return pd.DataFrame(rows, columns=["class", "part", "share", "named"])
 
 
 def claims(measures: pd.DataFrame, pairs: pd.DataFrame) -> list[dict]:
     """Claims of a data set, from tables of `measures_of` and of `seed_agreement`."""
+    if len(pairs):
+        agreements = pairs.rename(columns={"agreement": "value"}).assign(method=OURS, measure="agreement")
+        measures = pd.concat([measures, agreements])
     rows = []
-    for name, of in CLAIMS.items():
-        if of is None:
-            values, words, target = pairs.get("agreement", pd.Series(dtype=float)), "", None
-        else:
-            method, measured, words = of
-            values = measures[(measures["method"] == method) & (measures["measure"] == measured)]["value"]
-            target = MEASURES[measured][1] if method == OURS else None
+    for name, (method, measured, words) in CLAIMS.items():
+        values = measures[(measures["method"] == method) & (measures["measure"] == measured)]["value"]
+        _, target = MEASURES.get(measured, ("", None)) if method == OURS else ("", None)
         if len(values):
             rows.append(claim(name, values, words, None if target is None else values.mean() >= target))
     return rows
