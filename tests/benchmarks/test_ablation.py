@@ -59,12 +59,7 @@ def corners(study):
 def trained(study, monkeypatch):
     """`Study.train` gives the tiny study, under the parameters that it was asked for; the calls."""
     calls = []
-
-    def train(data_set, **parameters):
-        calls.append(parameters)
-        return study
-
-    monkeypatch.setattr(Study, "train", train)
+    monkeypatch.setattr(Study, "train", lambda data_set, **parameters: calls.append(parameters) or study)
     return calls
 
 
@@ -92,14 +87,11 @@ def test_an_arm_of_ones_own_and_other_methods(trained, study):
         ablation.train_arms("menagerie-pets", ablation.named(["black box"]))
 
 
-@pytest.mark.parametrize(
-    "changes, error, words",
-    [
-        ({"method": "circles"}, ValueError, "arm 'bad' has method='circles'; use one of this study, black box"),
-        ({"basis_per_class": 100, "channels": 64}, ValueError, "cannot be orthogonal"),
-        ({"orthogonal": 1.0}, TypeError, "unknown parameter 'orthogonal'"),
-    ],
-)
+@pytest.mark.parametrize("changes, error, words", [
+    ({"method": "circles"}, ValueError, "arm 'bad' has method='circles'; use one of this study, black box"),
+    ({"basis_per_class": 100, "channels": 64}, ValueError, "cannot be orthogonal"),
+    ({"orthogonal": 1.0}, TypeError, "unknown parameter 'orthogonal'"),
+])  # fmt: skip
 def test_arms_that_cannot_be_are_refused_before_any_training(trained, changes, error, words):
     with pytest.raises(error, match=words):
         ablation.train_arms("menagerie-pets", {"good": {}, "bad": changes})
@@ -249,9 +241,7 @@ def test_measures_of_an_arm_of_a_network(arm, study):
     assert table["off-diagonal"] == pytest.approx(concept_cosines.off_diagonal(cosines)[0])
 
 
-def test_measures_of_other_methods_are_kept_but_for_those_that_are_not_of_this_package(
-    superpixels, corners, monkeypatch
-):
+def test_measures_are_kept_but_for_methods_that_are_not_of_this_package(superpixels, corners, monkeypatch):
     arms = {MANUAL: superpixels, "corners": corners}
     table = ablation.measure_arms(arms, "words", pictures=6, measured=6)
     assert list(table) == ablation.COLUMNS and set(table["settings"]) == {"words"} and set(table["seed"]) == {0}

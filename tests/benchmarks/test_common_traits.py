@@ -509,9 +509,6 @@ def test_specificity_table_has_a_row_per_method_and_seed():
     assert list(table.columns) == ["method", "seed", "classes", "concepts", "share", "low", "high"]
     counts = table[["method", "seed", "classes", "concepts"]].values.tolist()
     assert counts == [["ours", 0, 2, 5], ["ours", 1, 1, 3], ["other", 0, 3, 8]]
-    for share, runs in zip(table["share"], (sharp, blunt, blunt + sharp)):
-        rows = [(row[i], row.max()) for own in runs for i, row in enumerate(own.drops())]
-        assert share == pytest.approx(np.mean([own > 0 and own == largest for own, largest in rows]))
     assert table["share"].tolist() == pytest.approx([1, 0, 5 / 8])
     result = traits_vectors.specificity([(own.unmasked, own.removed) for own in blunt + sharp])
     assert (table["low"][2], table["high"][2]) == (result.low, result.high)
@@ -528,21 +525,15 @@ def test_normality_table_has_a_row_per_concept():
     for (_, row), values in zip(table.iterrows(), columns):
         result, keys = traits_vectors.normality(values), ["r2", "w", "p", "count", "mean", "std", "skew"]
         assert row[keys].tolist() == [getattr(result, key) for key in keys]
-        quantiles = np.corrcoef(result.theoretical, np.sort(values))[0, 1]
-        assert row["r2"] == pytest.approx(quantiles**2)
 
 
-def test_vector_table_has_a_row_per_channel(found):
+def test_vector_table_has_a_row_per_channel():
     classes = [planted(("a", "b"), seed=1), planted(("c",), seed=2)]
     table = benchmark.vector_table(classes)
     assert list(table.columns) == ["class", "concept", "channel", "weight"]
     assert table["class"].tolist() == ["class 1"] * 4 + ["class 2"] * 2 and table["concept"].str.cat() == "aabbcc"
     assert table["channel"].tolist() == [2, 0, 5, 1, 2, 0]
     assert table["weight"].tolist() == [0.5, -0.25, 1.5, -0.25, 0.5, -0.25]
-    table = benchmark.vector_table(found)
-    (own,) = (group for key, group in table.groupby(["class", "concept"]) if key == ("dog", "middle"))
-    vector = found[1].vectors[found[1].names.index("middle")]
-    assert own["channel"].tolist() == vector.channels.tolist() and own["weight"].tolist() == vector.weights.tolist()
 
 
 # --- claims ---
