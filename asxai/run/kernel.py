@@ -64,8 +64,11 @@ def execute(notebook: Path, output: Path, parameters: dict, places: Places, hour
 def describe_failure(error: Exception, failed: Path) -> str:
     """Which cell failed, the end of its traceback, and where the copy with the outputs up to there is."""
     where, theirs = "before the first cell", {"injected-parameters", "papermill-error-cell-tag"}
-    if failed.exists():
+    try:
         cells = json.loads(failed.read_text(encoding="utf-8"))["cells"]
+    except (FileNotFoundError, ValueError):  # on a full disk papermill leaves the beginning of a file
+        failed.unlink(missing_ok=True)
+    else:
         times = [cell["metadata"].get("papermill", {}) for cell in cells if not theirs & set(tags_of(cell))]
         started = [number for number, papermill in enumerate(times, 1) if papermill.get("start_time")]
         where = f"in cell {started[-1]} of {len(times)}" if started else where

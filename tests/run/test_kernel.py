@@ -1,6 +1,7 @@
 """Notebooks in kernels: what is told when one fails, is killed or waits, and what is left of one that went well."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -39,6 +40,14 @@ def test_a_reply_that_did_not_announce_itself_is_found(monkeypatch):
         with pytest.raises(Empty):
             asyncio.run(channel.get_msg(0.015))  # and whoever asked for less gets no more
     assert AsyncZMQSocketChannel.get_msg is get_msg and sum(waits) < 0.02
+
+
+def test_a_copy_that_a_full_disk_cut_off_is_no_traceback(tmp_path):
+    failed = tmp_path / "01_train.failed.ipynb"
+    failed.write_text('{"cells": [{"cell_type')
+    said = kernel.describe_failure(OSError(errno.ENOSPC, "No space left on device"), failed)
+    assert said.startswith("before the first cell") and "No space left" in said and "make room" in said
+    assert not failed.exists() and "copy" not in said
 
 
 INSIDE = [f"File {plan.PACKAGE}/concepts/concepts.py:50, in Concepts(self)", "---> 50 raise ValueError"]
