@@ -33,8 +33,9 @@ def pytest_sessionfinish():
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    import asxai
     from helpers import QUICK, picture_folder
+
+    import asxai
 
     folder, quick = tmp_path_factory.mktemp("shapes"), QUICK | {"basis_per_class": 4, "joint_epochs": 1}
     return asxai.Study.train(picture_folder(folder / "shapes", size=96), folder=folder / "study", **quick)

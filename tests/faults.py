@@ -337,7 +337,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    amounts = {fault: n for fault, n in (SHORT if given.short else FULL).items() if given.only in (None, fault.__name__)}
+    amounts = SHORT if given.short else FULL
+    if given.only:
+        amounts = {fault: number for fault, number in amounts.items() if fault.__name__ == given.only}
     table = campaign(amounts, given.seed)
     if not given.short:
         path = ROOT / "figures" / "faults.csv"
