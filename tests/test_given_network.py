@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import picture_folder
+from matplotlib.text import Text
 from safetensors.torch import save_file
 from torch import nn
 
@@ -65,7 +66,7 @@ def test_an_explanation_says_what_the_network_itself_decided(study, network):
     np.testing.assert_allclose([e.network.probability for e in explanations], softmax.amax(dim=1), atol=1e-5)
     said = explanations[0].to_dict()["network"]
     assert said["agreement"] == study.metrics["network"]["agreement"] and json.dumps(said)
-    texts = [text.get_text() for text in explanations[0].figure().findobj(lambda artist: hasattr(artist, "get_text"))]
+    texts = [text.get_text() for text in explanations[0].figure().findobj(Text)]
     assert any("The given network says:" in " ".join(text.split()) for text in texts)
 
 

@@ -8,7 +8,8 @@ A stage whose patches fall into parts gives the same ones whichever pictures one
 are made on either half of some training pictures, and divide validation pictures and their mirror images. The score is
 the mean of two agreements, on patches that are object both times: between the halves (stability: Lange et al., Neural
 Computation 2004, choose the number of clusters by it), and between picture and mirror image (equivariance: Hung et al.,
-SCOPS, CVPR 2019, train parts by it).
+SCOPS, CVPR 2019, train parts by it). Colours repeat as well as parts do, so a stage must also know the classes nearly as
+well as the best one: by a linear probe of its pooled maps.
 """
 
 import time
@@ -19,7 +20,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import normalized_mutual_info_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import Config
@@ -33,8 +37,9 @@ from ..model.recipe import build_model
 from ..progress import bar
 from ..statistics import evenly
 
-PICTURES = 30  # of each class at most, in each half and to compare on
+PICTURES = 20  # of each class at most, in each half and to compare on
 COARSEST, FINEST = 5, 48  # cells a side: beyond, a patch is a whole picture, or no part
+SHORT = 0.05  # of the best probe's accuracy, by which a stage may fall short
 GROUPS = 8  # of objects, in each class
 CELLS = 28  # a side; finer maps are averaged to that, coarser ones are compared as they are
 
@@ -43,7 +48,7 @@ class Choice(NamedTuple):
     """What `choose_stage` found."""
 
     stage: str  # for `last_stage`
-    table: pd.DataFrame  # stage, channels, grid, halves, mirror, score, gflop and ms of a picture; the best first
+    table: pd.DataFrame  # stage, channels, grid, classes, halves, mirror, score, gflop and ms of a picture; best first
 
 
 def choose_stage(backbone, folder: str | Path, **parameters) -> Choice:
@@ -63,11 +68,13 @@ def choose_stage(backbone, folder: str | Path, **parameters) -> Choice:
     rows = []
     for name in bar(names, desc="comparing stages"):
         joined = [Whole(torch.nn.Identity(), name.split("+")).join(one) for one in maps]
-        rows.append((name, *joined[0].shape[1:3], *_agreements(config.seed, halves, others.labels, *joined)))
-    table = pd.DataFrame(rows, columns=["stage", "channels", "grid", "halves", "mirror"])
+        rows.append((name, *joined[0].shape[1:3], *_scores(config.seed, halves, others.labels, *joined)))
+    table = pd.DataFrame(rows, columns=["stage", "channels", "grid", "classes", "halves", "mirror"])
     table["score"] = (table["halves"] + table["mirror"]) / 2
     costs = [_cost(network, name.split("+")[-1], config.size) for name in table["stage"]]
     table = table.join(pd.DataFrame(costs, columns=["gflop", "ms"])).sort_values("score", ascending=False)
+    knows = table["classes"] >= table["classes"].max() - SHORT
+    table = pd.concat([table[knows], table[~knows]])
     return Choice(table["stage"].iloc[0], table.reset_index(drop=True))
 
 
@@ -96,15 +103,23 @@ def _spread(split: Split, pictures: int) -> Split:
     return split.take(np.concatenate([one[evenly(len(one), pictures)] for one in members]))
 
 
-def _agreements(seed, halves, labels, train, unseen, mirrored):
-    """How alike groups of both halves divide other pictures, and the groups of one a picture and its mirror image."""
+def _scores(seed, halves, labels, train, unseen, mirrored):
+    """Accuracy of a linear probe on other pictures, and how alike groups of both halves divide them, and the groups of
+    one half a picture and its mirror image."""
+    pooled = [one.mean(dim=(2, 3)).numpy() for one in (train, unseen)]
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(pooled[0], halves.labels)
     known, classes, divided = torch.from_numpy(halves.labels), torch.from_numpy(labels), []
     for half in range(2):
         chosen = torch.arange(len(known)) % 2 == half
         paths = [path for path, taken in zip(halves.paths, chosen.tolist()) if taken]
         groups = PartGroups(train[chosen], known[chosen], GROUPS, 1, seed, paths)
         divided.append(groups.assign(unseen, classes).numpy())
-    return _alike(*divided, labels), _alike(divided[1], groups.assign(mirrored, classes).flip(2).numpy(), labels)
+    accuracy = float(probe.score(pooled[1], labels))
+    return (
+        accuracy,
+        _alike(*divided, labels),
+        _alike(divided[1], groups.assign(mirrored, classes).flip(2).numpy(), labels),
+    )
 
 
 def _alike(first, second, labels):
