@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
 SCRATCH = Path(tempfile.mkdtemp(prefix="asxai-tests-"))
 os.environ.update(
     ASXAI_RUNS=str(SCRATCH / "runs"),
@@ -24,3 +26,12 @@ os.environ.update(
 
 def pytest_sessionfinish():
     shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def few_calibration_pictures():
+    """A tiny study has no need of hundreds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asxai.explain.disturbed.CALIBRATION", 30)
+        patch.setattr("asxai.explain.disturbed.COPIES", 4)
+        yield

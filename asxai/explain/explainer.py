@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from ..data.features import BATCH
 from ..data.folders import tail
 from ..data.pictures import picture_list, to_batch
+from .confidence import Confidence, evidence, fit_confidence, study_evidence
 from .explanation import Explanation
 from .judgement import judge
 from .rules import RULES, Rules
@@ -50,11 +51,14 @@ class Seen(NamedTuple):
 class Explainer:
     """Explains pictures with a study. Making one takes a while the first time; its numbers are kept with the study.
 
-    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`
+    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`. calibrated: whether
+    tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the paper
     """
 
-    def __init__(self, study: "Study", concepts: "Concepts | None" = None, rules: Rules = RULES):
-        self.study, self.rules = study, rules
+    def __init__(
+        self, study: "Study", concepts: "Concepts | None" = None, rules: Rules = RULES, calibrated: bool = True
+    ):
+        self.study, self.rules, self.calibrated = study, rules, calibrated
         self.concepts = study.concepts() if concepts is None else concepts
         self.scores = study_scores(study, self.concepts)
 
@@ -69,7 +73,12 @@ class Explainer:
         return Prototypes.of(self.study, self.concepts)
 
     @cached_property
-    def _training(self):
+    def confidence(self) -> Confidence:
+        """How likely answers are right, and what their tiers promise, see `asxai.explain.confidence`."""
+        return fit_confidence(study_evidence(self))
+
+    @cached_property
+    def training(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Similarities of all training pictures, `(picture, class * basis)`, and their labels."""
         train = self.study.data.train
         return self.study.similarity(train).flatten(1), torch.from_numpy(train.labels)
@@ -131,16 +140,22 @@ class Explainer:
         masks = self.concepts.masks(out.maps[index, labels], labels, self.study.config.size, percentile).numpy()
         masks &= (np.nan_to_num(probable[index, labels]) >= SEEN)[:, :, None, None]
         channels_last, explanations = seen.pictures.permute(0, 2, 3, 1).numpy(), []
+        tiers, assurances = [None] * len(labels), [""] * len(labels)
+        if self.calibrated:
+            found = evidence(self, out.similarity, out.logits, without)
+            tiers, assurances = self.confidence.tiers(found).tolist(), self.confidence.assurances(found)
         for i, label in enumerate(labels.tolist()):
-            judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i])
+            judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i], tiers[i])
             numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
             sources = tuple(tail(path, 2) for path in seen.sources[i])
-            explanations.append(Explanation(channels_last[i], class_names, names, *numbers, seen.exemplars[i], sources))
+            explanations.append(
+                Explanation(channels_last[i], class_names, names, *numbers, seen.exemplars[i], sources, assurances[i])
+            )
         return explanations
 
     def _nearest(self, similarity, labels):
         """Training pictures of the predicted class whose basis vectors respond most alike, indices `(picture, ...)`."""
-        known, known_labels = self._training
+        known, known_labels = self.training
         # by differences, so that a picture has the same neighbours alone and among many
         distance = torch.cdist(similarity, known, compute_mode="donot_use_mm_for_euclid_dist")
         distance[labels[:, None] != known_labels] = torch.inf

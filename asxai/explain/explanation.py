@@ -34,6 +34,7 @@ class Explanation:
     similarity: np.ndarray  # global structural similarity, (class,)
     exemplars: np.ndarray  # uint8 (exemplar, height, width, 3): the most similar training pictures of that class
     exemplar_sources: tuple  # their files, as "class/file"
+    assurance: str = ""  # what its tier promises, or why it is not sure; nothing where the rules decide alone
 
     def __repr__(self):
         return f"Explanation({self.sentence!r})"
@@ -66,7 +67,8 @@ class Explanation:
 
     @cached_property
     def _panel(self):
-        softmax = f"{self.predicted}, {100 * self.probability:.1f} %"
+        softmax = f"The softmax alone says: {self.predicted}, {100 * self.probability:.1f} %"
+        softmax = f"{self.assurance}\n{softmax}" if self.assurance else softmax
         arrays = (self.picture, self.masks, self.names, self.scores, self.class_names, self.similarity)
         figure, table = explanation_panel(*arrays, self.sentence, softmax, self.exemplars, predicted=self.predicted)
         plt.close(figure)  # pyplot must not show it a second time
@@ -89,7 +91,7 @@ class Explanation:
         `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
         many pixels of `picture.png` each holds.
         """
-        judgement, names = self.judgement, ("predicted", "probability", "tier", "sentence")
+        judgement, names = self.judgement, ("predicted", "probability", "tier", "sentence", "assurance")
         plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
         return {name: getattr(self, name) for name in names} | {
             "other": judgement.other,

@@ -31,7 +31,7 @@ def explanation_panel(
     picture: uint8 `(height, width, 3)`. masks: bool `(concept, height, width)`, all False where a concept is not seen
     scores: PCS `(class, concept)`, at least 0, NaN where a class lacks the concept
     similarity: global structural similarity, `(class,)`
-    sentence, prediction: in words; the second is what the softmax says, for example "a, 99.8 %"
+    sentence, prediction: in words; the second is what the tier promises and what the softmax says, a line each
     exemplars: uint8 pictures `(height, width, 3)`, the nearest training pictures
     predicted: name of the predicted class, which is the outermost ring
 
@@ -47,8 +47,9 @@ def explanation_panel(
     tags = dict(zip([k for k in spokes if masks[k].any()], OUTLINES * 2))
     bars = np.argsort(-similarity, kind="stable")[:MOST_BARS]
     bars = bars if first in bars else [*bars[:-1], first]
-    sentence, prediction = wrapped(sentence, LETTERS, 12), wrapped(f"The softmax alone says: {prediction}", LETTERS)
-    below = max(0.21 * sentence.count("\n") + 0.9, 0.24 * len(bars) + 0.7)
+    sentence = wrapped(sentence, LETTERS, 12)
+    prediction = "\n".join(wrapped(line, LETTERS + 14) for line in prediction.split("\n"))
+    below = max(0.21 * sentence.count("\n") + 0.18 * prediction.count("\n") + 0.9, 0.24 * len(bars) + 0.7)
     figure = inch_figure(WIDTH, 5.8 + below)
     draw_picture(inch_axis(figure, 1.35, below + 1.6, 3.3, 3.9), picture, masks, concept_names, tags)
     axis = inch_axis(figure, 5.6, below + 2.15, WIDTH - 5.7, 3.4)

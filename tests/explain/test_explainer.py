@@ -133,7 +133,7 @@ def test_exemplars_are_the_nearest_training_pictures_of_the_predicted_class(stud
 def test_a_class_of_few_training_pictures_has_few_exemplars(study, concepts):
     explainer, train = Explainer(study, concepts), study.data.train
     few = train.take(np.concatenate([np.flatnonzero(train.labels == 0)[:2], np.flatnonzero(train.labels == 1)[:3]]))
-    explainer.__dict__["_training"] = study.similarity(few).flatten(1), torch.from_numpy(few.labels)
+    explainer.__dict__["training"] = study.similarity(few).flatten(1), torch.from_numpy(few.labels)
     counts = {
         (one.predicted, len(one.exemplars), len(one.exemplar_sources))
         for one in explainer.explain(list(study.data.test.paths))
