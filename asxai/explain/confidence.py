@@ -10,10 +10,11 @@ A logistic regression on a few numbers that an explanation has anyway. It is fit
 disturbed copies of them (`asxai.explain.disturbed`), whose answers are often wrong. No coefficient may be below 0: more
 evidence never makes an answer less sure, and so the sum says what is missing.
 
-Thresholds: "sure" and "probably" need a probability above .99 and .9 by this regression, whose base rate is that of the
-fit: half of the weight are disturbed copies. What is *promised* is measured on calibration pictures, see `certify`:
-drawn data sets have calibration pictures of their own. Folders use their validation pictures, each with the confidence
-of a regression that was fitted without it and its copies (cross-fitted).
+Thresholds: both tiers need a probability above .9 by this regression, half of whose weight are disturbed copies. "Sure"
+also needs more evidence than the weakest 15 % of validation pictures have: an answer about an unusual picture may be
+right, but nothing shows that it is. What is *promised* is measured on calibration pictures, see `certify`: drawn data
+sets have new ones. Folders use their validation pictures, each with the confidence of a regression that was fitted
+without it and its copies (cross-fitted); the thresholds are then those of all folds together.
 """
 
 from dataclasses import dataclass, replace
@@ -36,43 +37,40 @@ from .scores import concept_activation
 if TYPE_CHECKING:
     from .explainer import Explainer
 
-# what each number is, and what it means that it is low
+# each number, and what it says when it is low
 DOUBTS = {
     "margin": "two classes are alike",
-    "weakest leads": "two classes are alike",
-    "parts": "parts are missing",
-    "weakest parts": "parts are missing",
+    "p-norm": "two classes are alike",
+    "weakest leads": "parts are missing, or more like those of another class",
     "nearness": "nothing quite like it was in training",
-    "p-norm": "nothing quite like it was in training",
 }
 FEATURES = tuple(DOUBTS)
-WEAKEST = 2  # concepts: a hybrid has some parts of the class that is named, as strong as ever, see `weakest_leads`
+WEAKEST = 2  # concepts, see `weakest_leads`
 NEIGHBOURS = 5  # training pictures of the named class
 P_NORM = 5  # of all logits, that the highest is divided by
 RIDGE = 1.0  # on coefficients of standardised numbers
-FLOORS = (0.99, 0.9)  # probabilities that "sure" and "probably" need at least
-STRICT = 0.75  # share of fitting pictures above the strictest threshold that is tried
+LEAST = 0.9  # probability that "sure" and "probably" need
+STRICT, SURE = (
+    0.75,
+    0.85,
+)  # shares of validation pictures above the strictest threshold that is tried, and that are sure
 FOLDS = 5  # of cross-fitting
 CODE = ("scores", "disturbed", "confidence")  # modules of this room that its numbers depend on
 WHOLE, CALIBRATION = "validation", "calibration"  # kinds of rows that are no disturbed copies
 
 
-def weakest_leads(values: np.ndarray, predicted: np.ndarray, count: int = WEAKEST) -> np.ndarray:
-    """How far the predicted class is ahead in those concepts in which it is so least: mean of `count`, `(picture,)`.
+def weakest_leads(values: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How far the predicted class is ahead in those concepts in which it is so least: mean of `WEAKEST`, `(picture,)`.
 
-    values: PCS or A_s, `(picture, class, concept)`, NaN where a class lacks the concept. predicted: `(picture,)`. Ahead
-    of the best other class that has the concept; where none has it, by all of its value (as the rules' delta).
+    values: P_s, PCS or A_s, `(picture, class, concept)`, NaN where a class lacks the concept. predicted: `(picture,)`.
+    Ahead of the best other class that has the concept; where none has it, by all of its value (as the rules' delta). 0
+    without concepts.
 
     A hybrid has some parts of the class that the network names, and these are as strong as ever; what gives it away are
     the others, which fit another class better. Means over all concepts hide that behind the strong ones. Two, and not
     one or three, was chosen on hybrids with seeds of their own against validation pictures.
     """
-    return _weakest(deltas(values, predicted).delta, count)
-
-
-def _weakest(values, count=WEAKEST):
-    """Mean of the lowest `count` of each row that are not NaN, 0 where there is none: `(picture,)`."""
-    lowest = np.sort(values, axis=1)[:, :count]  # NaN come last
+    lowest = np.sort(deltas(values, predicted).delta, axis=1)[:, :WEAKEST]  # NaN, lacking concepts, come last
     known = np.isfinite(lowest)
     return np.where(known, lowest, 0).sum(axis=1) / known.sum(axis=1).clip(1)
 
@@ -102,23 +100,17 @@ class Confidence:
         return np.select([odds > promise.threshold for promise in self.promises], [0, 1], 2)
 
     def assurances(self, found: np.ndarray) -> list[str]:
-        """What the tier of each picture promises, or what speaks most against a sure answer, in a sentence.
+        """What the tier of each picture promises, or what speaks most against a surer one, in a sentence.
 
-        That is the group of numbers which lie furthest below the usual, in log odds.
+        That is the group of numbers which lie furthest below the usual, in log odds. "Such answers" are those of the
+        same tier, for "probably" those of the surer tier as well.
         """
         short = self.weight * (self.usual - found) / self.scale  # log odds that each number costs
-        words = list(dict.fromkeys(DOUBTS.values()))
+        words, (sure, probably) = list(dict.fromkeys(DOUBTS.values())), self.promises
         groups = np.stack([short[:, [DOUBTS[name] == word for name in FEATURES]].sum(axis=1) for word in words], axis=1)
-        doubts, sentences = [words[k] for k in groups.argmax(axis=1)], []
-        for tier, doubt in zip(self.tiers(found), doubts):
-            sentences.append(
-                f"Sure: {self.promises[0]}."
-                if tier == 0
-                else f"Probably: {self.promises[1]}. Not sure, for {doubt}."
-                if tier == 1
-                else f"Not sure, for {doubt}."
-            )
-        return sentences
+        doubts = [words[k] if np.isfinite(sure.threshold) else str(sure) for k in groups.argmax(axis=1)]
+        says = (f"Sure: {sure}.", f"Probably: {probably}. Not sure: {{}}.", "Not sure: {}.")
+        return [says[tier].format(doubt) for tier, doubt in zip(self.tiers(found), doubts)]
 
     def table(self) -> pd.DataFrame:
         """A row per number: its coefficient, centre and scale, and what it means that it is low."""
@@ -131,14 +123,13 @@ def evidence(explainer: "Explainer", similarity: torch.Tensor, logits: torch.Ten
 
     similarity: `(picture, class, basis)`. logits: `(picture, class)`. without: names of concepts that do not count
 
-    margin: log odds of the softmax. leads: of A_s over the best other class; parts: P_s; both as means, and of the
-    weakest concepts. nearness: minus the log of the mean distance to the nearest training pictures of the named class.
-    p-norm: the highest logit, by the norm of all (Cattelan & Silva, UAI 2024).
+    margin: log odds of the softmax. p-norm: the highest logit, by the norm of all (Cattelan & Silva, UAI 2024). weakest
+    leads: of P_s over the best other class. nearness: minus the log of the mean distance to the nearest training
+    pictures of the named class.
     """
-    scores, values = explainer.scores, logits.double().numpy()
+    values = logits.double().numpy()
     index, predicted = np.arange(len(values)), values.argmax(axis=1)
     activation = concept_activation(explainer.concepts, similarity, without)
-    probable = scores.probability(activation)[index, predicted]
     top, others = values[index, predicted], values.copy()
     others[index, predicted] = -np.inf
     known, labels = explainer.training
@@ -147,9 +138,7 @@ def evidence(explainer: "Explainer", similarity: torch.Tensor, logits: torch.Ten
     nearest = np.sort(distance, axis=1)[:, :NEIGHBOURS]
     found = {
         "margin": top - logsumexp(others, axis=1),
-        "weakest leads": weakest_leads(activation, predicted),
-        "parts": np.nan_to_num(probable).sum(axis=1) / np.isfinite(probable).sum(axis=1).clip(1),
-        "weakest parts": _weakest(probable),
+        "weakest leads": weakest_leads(explainer.scores.probability(activation), predicted),
         "nearness": -np.log(np.ma.masked_invalid(nearest).mean(axis=1).filled(1) + 1e-6),
         "p-norm": top / np.linalg.norm(values, P_NORM, axis=1),
     }
@@ -195,9 +184,10 @@ def fit_confidence(rows: pd.DataFrame) -> Confidence:
         for fold in np.unique(picture % FOLDS):
             out = picture % FOLDS == fold
             odds[out] = fitted(~out).log_odds(found[out])
-    strict = np.quantile((confidence.log_odds(found) if new.any() else odds)[whole], 1 - STRICT)
-    tries = zip((SURE_LEVELS, PROBABLY_LEVELS), logit(FLOORS))
-    promises = [certify(odds[answers], right[answers], levels, max(strict, floor), floor) for levels, floor in tries]
+    strict, usual = np.quantile((confidence.log_odds(found) if new.any() else odds)[whole], [1 - STRICT, 1 - SURE])
+    promises, least = [], logit(LEAST)
+    for levels, lenient in ((SURE_LEVELS, max(usual, least)), (PROBABLY_LEVELS, least)):
+        promises.append(certify(odds[answers], right[answers], levels, max(strict, lenient), lenient))
     return replace(confidence, promises=tuple(promises))
 
 

@@ -68,9 +68,9 @@ def test_folders_are_cross_fitted(monkeypatch):
 
 
 def test_tiers_and_words():
-    fit = Confidence(*np.array([np.zeros(6), np.ones(6), np.ones(6)]), 0.0, np.full(6, 2.0), ())
-    fit = replace(fit, promises=(Promise(10.0, 0.01, 300, 0), Promise(4.0, 0.1, 300, 0)))
-    found = np.array([[2.0] * 6, [1.5] * 6, [0.5] * 6])
+    promises, count = (Promise(7.0, 0.01, 300, 0), Promise(4.0, 0.1, 300, 0)), len(FEATURES)
+    fit = Confidence(*np.array([np.zeros(count), np.ones(count), np.ones(count)]), 0.0, np.full(count, 2.0), promises)
+    found = np.array([[2.0] * count, [1.6] * count, [0.5] * count])
     found[1, FEATURES.index("margin")] = 0.5
     found[2, FEATURES.index("nearness")] = -9
     assert fit.tiers(found).tolist() == [0, 1, 2]
@@ -80,6 +80,8 @@ def test_tiers_and_words():
     assert unsure == "Not sure: nothing quite like it was in training."
     np.testing.assert_allclose(fit.probability(found), 1 / (1 + np.exp(-found.sum(axis=1))))
     assert list(fit.table()["number"]) == list(FEATURES)
+    few = replace(fit, promises=(Promise(np.inf, np.nan, 0, 0), promises[1])).assurances(found)
+    assert few[0].startswith("Probably: at most 10 in 100") and "too few calibration pictures" in few[2]
 
 
 def test_weakest_leads_against_a_loop():
@@ -108,19 +110,16 @@ def test_evidence_against_plain_loops(study, explainer):
     for i, values in enumerate(logits.double().numpy()):
         label = values.argmax()
         softmax = np.exp(values) / np.exp(values).sum()
-        own = probable[i, label][np.isfinite(probable[i, label])]
         nearest = np.sort(distances[i][train.labels == label])[: explain_confidence.NEIGHBOURS]
         expected = {
             "margin": np.log(softmax[label] / (1 - softmax[label])),
-            "weakest leads": weakest_leads(activation[[i]], np.array([label]))[0],
-            "parts": own.mean(),
-            "weakest parts": np.sort(own)[:2].mean(),
+            "weakest leads": weakest_leads(probable[[i]], np.array([label]))[0],
             "nearness": -np.log(nearest.mean()),
             "p-norm": values[label] / (np.abs(values) ** 5).sum() ** 0.2,
         }
         np.testing.assert_allclose(found[i], [expected[name] for name in FEATURES], rtol=1e-3, atol=1e-4)
     without = evidence(explainer, similarity, logits, concepts.names)
-    assert np.isfinite(without).all() and (without[:, FEATURES.index("parts")] == 0).all()
+    assert np.isfinite(without).all() and (without[:, FEATURES.index("weakest leads")] == 0).all()
 
 
 def test_disturbed_copies(study, concepts):
