@@ -43,7 +43,7 @@ from .guarantee import guarantee_table, known_answers
 CLEAN = "clean"
 CROP, REMOVED, BLURRED, OCCLUDED, BACKGROUND = "crop", "parts removed", "strong blur", "heavy occlusion", "background"
 STRANGERS, CONFUSING = "other classes", "all confusing"
-EXPLANATION, CONCEPTS, SOFTMAX, BLACK_BOX = "explanation", "scores of concepts", "softmax", "black box"
+EXPLANATION, SOFTMAX, BLACK_BOX = "explanation", "softmax", "black box"
 BLOCKS, HIDDEN = 8, 0.75  # occlusion: this share of 8 x 8 blocks is grey
 OVERCONFIDENT = 0.9  # softmax above which the network alone counts as sure
 SURE_TARGET, COVERAGE_TARGET, NOT_SURE_TARGET = 0.99, 0.60, 0.90  # set by this study before it began
@@ -226,37 +226,21 @@ def softmax_table(answered: dict[str, Answers], rules: Rules | None = None) -> p
     return pd.DataFrame(rows, columns=["set", "network", "pictures", *columns])
 
 
-def concept_confidence(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """How sure the concepts are, `(picture,)`, up to about 1; scores are PCS `(picture, class, concept)`.
-
-    The mean PCS of the predicted class's concepts, minus the highest PCS of any concept of another class: low where
-    concepts of the class are missing, where one of another class is plainly seen, or both. No probability: with more
-    classes some concept of another class is more often seen, and it falls.
-    """
-    index, other = np.arange(len(scores)), np.array(scores, dtype=np.float64)
-    named = other[index, predicted].copy()
-    other[index, predicted] = np.nan
-    mean = np.nan_to_num(named).sum(axis=1) / np.maximum(np.isfinite(named).sum(axis=1), 1)
-    return mean - np.nan_to_num(other).max(axis=(1, 2), initial=0)
-
-
 def confidences(answered: dict[str, Answers]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Confidence and hits of every picture of all sets, by source: `{name: (confidence, right)}`, both `(picture,)`.
 
-    The explanation's probability of being right, `concept_confidence` alone (which may leave [0, 1], where pictures
-    still have an order), the softmax of the study's network, and the black box's.
+    The explanation's probability of being right, the softmax of the study's network, and the black box's.
     """
     every = _together(answered.values())
     return {
         EXPLANATION: (expit(every.odds), every.right),
-        CONCEPTS: (concept_confidence(every.scores, every.predicted), every.right),
         SOFTMAX: (every.probabilities.max(axis=1), every.right),
         BLACK_BOX: (every.black_box.max(axis=1), every.black_box_right),
     }
 
 
 MEASURES = {
-    "ECE": lambda confidence, right: expected_calibration_error(confidence.clip(0, 1), right),
+    "ECE": expected_calibration_error,
     "AURC": lambda confidence, right: risk_coverage(confidence, right).aurc,
     "AUGRC": lambda confidence, right: risk_coverage(confidence, right).augrc,
 }
@@ -269,20 +253,18 @@ def confidence_table(answered: dict[str, Answers], draws=300) -> pd.DataFrame:
     `difference_high`: 95 % intervals over pictures, drawn again within each set.
     """
     groups, rows = np.repeat(np.arange(len(answered)), [len(one.labels) for one in answered.values()]), []
-    sources = confidences(answered)
+    sources, once = confidences(answered), np.ones((1, len(groups)), int)
+    third = list(sources).index(SOFTMAX)
+
+    def measured(weights, of):  # (draw, value or difference, source)
+        draw = lambda w: np.array([of(*(np.repeat(values, w) for values in given)) for given in sources.values()])
+        return np.array([(found, found - found[third]) for found in map(draw, weights)])
+
     for measure, of in MEASURES.items():
-        every = lambda w: np.array([of(*(np.repeat(values, w) for values in given)) for given in sources.values()])
-        values = every(np.ones(len(groups), int))
-        both = lambda weights: np.array(
-            [(found, found - found[list(sources).index(SOFTMAX)]) for found in map(every, weights)]
-        )
-        low, high = bootstrap(both, groups, draws)
-        of_softmax = values[list(sources).index(SOFTMAX)]
-        for k, name in enumerate(sources):
-            difference = (values[k] - of_softmax, low[1, k], high[1, k])
-            rows.append((name, measure, values[k], low[0, k], high[0, k], *difference))
-    columns = [f"{what}{end}" for what in ("value", "difference") for end in ("", "_low", "_high")]
-    columns[1:3] = ["low", "high"]
+        numbers = measured(once, of)[0], *bootstrap(partial(measured, of=of), groups, draws)
+        each = np.stack(numbers).transpose(2, 1, 0).reshape(len(sources), 6)
+        rows += [(name, measure, *values) for name, values in zip(sources, each)]
+    columns = ["value", "low", "high", "difference", "difference_low", "difference_high"]
     return pd.DataFrame(rows, columns=["confidence", "measure", *columns])
 
 

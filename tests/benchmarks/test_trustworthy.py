@@ -331,29 +331,10 @@ def test_softmax_table():
     assert modest[["right then", "not sure then"]].isna().all(axis=None) and modest["above .9"].tolist() == [0, 0]
 
 
-def test_concept_confidence_against_a_loop():
-    rng = np.random.default_rng(0)
-    scores, predicted = rng.random((20, 3, 5)), rng.integers(0, 3, 20)
-    scores[:, rng.random((3, 5)) < 0.3] = NAN
-    scores[:, 1] = np.where(predicted[:, None] == 1, NAN, scores[:, 1])  # a predicted class without any concept
-    scores *= np.where(predicted[:, None] == np.arange(3), 1, 0.1)[..., None] ** (np.arange(20)[:, None, None] % 2)
-    expected, before = [], scores.copy()
-    for one, label in zip(scores, predicted):
-        named = [value for value in one[label] if not np.isnan(value)]
-        others = [value for c in range(3) if c != label for value in one[c] if not np.isnan(value)]
-        expected.append((sum(named) / len(named) if named else 0.0) - max(others, default=0.0))
-    np.testing.assert_allclose(trust.concept_confidence(scores, predicted), expected, atol=1e-12)
-    np.testing.assert_array_equal(scores, before)
-    assert (predicted == 1).any() and min(expected) < 0 < max(expected)
-    alone = np.array([[[0.5, 1.5, NAN]], [[NAN] * 3]])  # of one class: its mean score
-    assert trust.concept_confidence(alone, np.array([0, 0])).tolist() == [1.0, 0.0]
-
-
 def test_confidences_of_all_sets():
     values, leads = trust.confidences(SOME), [0.9, 0.9, 0.4, 0, 0.9, 0, 0, 0, 0.4]
-    assert list(values) == [trust.EXPLANATION, trust.CONCEPTS, trust.SOFTMAX, trust.BLACK_BOX]
+    assert list(values) == [trust.EXPLANATION, trust.SOFTMAX, trust.BLACK_BOX]
     np.testing.assert_allclose(values[trust.EXPLANATION][0], 1 / (1 + np.exp(-np.array(leads))))
-    np.testing.assert_allclose(values[trust.CONCEPTS][0], leads)
     np.testing.assert_allclose(values[trust.SOFTMAX][0], [0.95, 0.99, 0.6, 0.92, 0.9, 0.95, 0.91, 0.7, 0.99])
     np.testing.assert_allclose(values[trust.BLACK_BOX][0][:4], [0.6, 0.97, 0.99, 0.91])
     for name in (trust.EXPLANATION, trust.SOFTMAX):
@@ -365,10 +346,10 @@ def test_confidence_table_against_the_measures():
     table = trust.confidence_table(SOME, draws=100)
     pd.testing.assert_frame_equal(table, trust.confidence_table(SOME, draws=100))  # the same draws
     table = table.set_index(["confidence", "measure"])
-    assert len(table) == 12
+    assert len(table) == 9
     for name, (values, right) in trust.confidences(SOME).items():
         curve = risk_coverage(values, right)
-        ece = slow_calibration_error(values.clip(0, 1), right, 10)
+        ece = slow_calibration_error(values, right, 10)
         for measure, value in (("ECE", ece), ("AURC", curve.aurc), ("AUGRC", curve.augrc)):
             row, of_softmax = table.loc[(name, measure)], table.loc[(trust.SOFTMAX, measure), "value"]
             assert row["value"] == pytest.approx(value)

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from asxai.explain import confidence as explain_confidence
 from asxai.explain.confidence import FEATURES, Confidence, evidence, fit_confidence, fit_weights, weakest_leads
 from asxai.explain.disturbed import calibration_pictures, disturbed
+from asxai.explain.explainer import Explainer
 from asxai.explain.guarantee import Promise
 from asxai.explain.rules import TIERS
 from asxai.explain.scores import concept_activation
@@ -29,7 +30,7 @@ def planted(count=400, seed=0, wrong=0.02):
 
 def test_regression_is_that_of_scikit_learn_where_no_coefficient_is_negative():
     table = planted(wrong=0.2)
-    found, right = table[list(FEATURES)].to_numpy(), table["right"].to_numpy()
+    found, right = table[list(FEATURES)].to_numpy().copy(), table["right"].to_numpy()
     whole = np.arange(len(found)) < 300
     weights = np.where(whole, len(found) / 600, len(found) / 1000)
     centre, scale, coefficients, intercept = fit_weights(found, right, whole)
@@ -143,7 +144,9 @@ def test_calibration_pictures_are_new_and_always_the_same(study):
     assert len(pictures.flatten(1).unique(dim=0)) == 30
 
 
-def test_explanations_say_what_their_tier_promises(study, explainer, explanations):
+def test_explanations_say_what_their_tier_promises(study, concepts):
+    explainer = Explainer(study, concepts)
+    explanations = explainer.explain(list(study.data.test.paths))
     similarity = torch.cat([study.activate(one.picture).similarity for one in explanations])
     logits = similarity.flatten(1) @ study.model.last_layer.weight.detach().T
     found = evidence(explainer, similarity, logits)

@@ -170,7 +170,7 @@ def test_a_split_has_the_scores_of_its_pictures(study, explainer):
     "rules, tier", [(Rules(sure=5.0, probably=5.0), "not sure"), (Rules(*[0.0] * 6, majority=0.0), "sure")]
 )
 def test_rules_are_those_of_the_explainer(study, concepts, rules, tier):
-    explainer = Explainer(study, concepts, rules)
+    explainer = Explainer(study, concepts, rules, calibrated=False)
     assert {one.tier for one in explainer.explain(list(study.data.test.paths))} == {tier}
 
 
