@@ -3,8 +3,7 @@
     confidence = fit_confidence(study_evidence(explainer))      # answers with known ones, kept with the study
     found = evidence(explainer, similarity, logits)             # (picture, feature)
     confidence.probability(found), confidence.tiers(found)      # of being right; 0 sure, 1 probably, 2 not sure
-    confidence.doubts(found)                                    # what speaks most against each answer
-    confidence.promises[0]                                      # what "sure" promises, `asxai.explain.guarantee`
+    confidence.assurances(found)                                # what the tier promises, or why it is not sure
 
 A logistic regression on a few numbers that an explanation has anyway. It is fitted on validation pictures and on
 disturbed copies of them (`asxai.explain.disturbed`), whose answers are often wrong. No coefficient may be below 0: more
@@ -50,10 +49,7 @@ NEIGHBOURS = 5  # training pictures of the named class
 P_NORM = 5  # of all logits, that the highest is divided by
 RIDGE = 1.0  # on coefficients of standardised numbers
 LEAST = 0.9  # probability that "sure" and "probably" need
-STRICT, SURE = (
-    0.75,
-    0.85,
-)  # shares of validation pictures above the strictest threshold that is tried, and that are sure
+STRICT, SURE = 0.75, 0.85  # shares of validation pictures above the strictest threshold tried, and the last
 FOLDS = 5  # of cross-fitting
 CODE = ("scores", "disturbed", "confidence")  # modules of this room that its numbers depend on
 WHOLE, CALIBRATION = "validation", "calibration"  # kinds of rows that are no disturbed copies

@@ -5,7 +5,8 @@
 
 Guaranteed is the *selective risk*: of the answers whose confidence is above the threshold at most the share `level` is
 wrong, with a probability of 95 % over the choice of the calibration pictures, for pictures that are drawn as these are.
-Nothing is promised for a single picture, for a class by itself, or for pictures of another kind.
+Nothing is promised for a single picture, for a class by itself, or for pictures of another kind. Validation pictures,
+which folders calibrate on, also ended the training, so that their promise is a little less exact; notebook 06 counts.
 
 Above a threshold that was fixed beforehand, wrong answers are binomial, so that a binomial test needs no assumption.
 Several thresholds and levels are tried in an order that is fixed beforehand, each only if all before it hold: the last
