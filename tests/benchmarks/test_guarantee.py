@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import QUICK, concepts_by_hand, drawn_study
+from helpers import concepts_by_hand
 
 from asxai.benchmarks.guarantee import guarantee_table, known_answers
 from asxai.explain.confidence import FEATURES
@@ -33,8 +33,7 @@ def test_what_cannot_be_told_is_not_promised():
     assert (table["promising"] == 0).all() and table["broken"].isna().all()
 
 
-def test_known_answers_are_those_of_both_splits(tmp_path):
-    study = drawn_study(tmp_path, 10, 5, **QUICK)
+def test_known_answers_are_those_of_both_splits(study):
     rows = known_answers(Explainer(study, concepts_by_hand(study)))
     whole = rows[rows["kind"] == "validation"]
     assert len(whole) == len(study.data.validation) + len(study.data.test) and whole["picture"].is_unique

@@ -6,18 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import QUICK, concepts_by_hand, drawn_study
+from helpers import concepts_by_hand
 
 from asxai.benchmarks import sentences
 from asxai.data.pictures import to_batch
 from asxai.data.sources import redraw
 from asxai.explain.explainer import Explainer
 from asxai.explain.sentences import named_reasons
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return drawn_study(tmp_path_factory.mktemp("animals"), 10, 5, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +44,7 @@ def test_contributions_add_up_to_the_lead(study, explainer):
     order = logits.argsort(dim=1, descending=True).numpy()
     concepts = explainer.concepts
     found = sentences._contributions(explainer, similarity, order)
-    assert found.shape == (10, concepts.count)
+    assert found.shape == (12, concepts.count)
     for i, (first, second) in enumerate(order[:, :2]):
         lead = logits[i, first] - logits[i, second] - (before[:, first] - before[:, second]).mean()
         other = weight.view(2, 2, 5)[first] - weight.view(2, 2, 5)[second]
