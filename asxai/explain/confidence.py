@@ -9,11 +9,11 @@ A logistic regression on a few numbers that an explanation has anyway. It is fit
 disturbed copies of them (`asxai.explain.disturbed`), whose answers are often wrong. No coefficient may be below 0: more
 evidence never makes an answer less sure, and so the sum says what is missing.
 
-Thresholds: both tiers need a probability above .9 by this regression, half of whose weight are disturbed copies. "Sure"
-also needs more evidence than the weakest 15 % of validation pictures have: an answer about an unusual picture may be
-right, but nothing shows that it is. What is *promised* is measured on calibration pictures, see `certify`: drawn data
-sets have new ones. Folders use their validation pictures, each with the confidence of a regression that was fitted
-without it and its copies (cross-fitted); the thresholds are then those of all folds together.
+Thresholds: both tiers need a probability above .9 by this regression, half of whose weight are disturbed copies. And
+they need more evidence than the weakest 15 % ("sure") or 10 % ("probably") of validation pictures have: an answer about
+an unusual picture may be right, but nothing shows that it is. What is *promised* is measured on calibration pictures,
+see `certify`: drawn data sets have new ones. Folders use their validation pictures, each with the confidence of a
+regression that was fitted without it and its copies (cross-fitted); thresholds are then those of all folds together.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ NEIGHBOURS = 5  # training pictures of the named class
 P_NORM = 5  # of all logits, that the highest is divided by
 RIDGE = 1.0  # on coefficients of standardised numbers
 LEAST = 0.9  # probability that "sure" and "probably" need
-STRICT, SURE = 0.75, 0.85  # shares of validation pictures above the strictest threshold tried, and the last
+STRICT, SURE, PROBABLY = 0.75, 0.85, 0.9  # shares of validation pictures above the strictest threshold, and the last
 FOLDS = 5  # of cross-fitting
 CODE = ("scores", "disturbed", "confidence")  # modules of this room that its numbers depend on
 WHOLE, CALIBRATION = "validation", "calibration"  # kinds of rows that are no disturbed copies
@@ -180,10 +180,10 @@ def fit_confidence(rows: pd.DataFrame) -> Confidence:
         for fold in np.unique(picture % FOLDS):
             out = picture % FOLDS == fold
             odds[out] = fitted(~out).log_odds(found[out])
-    strict, usual = np.quantile((confidence.log_odds(found) if new.any() else odds)[whole], [1 - STRICT, 1 - SURE])
-    promises, least = [], logit(LEAST)
-    for levels, lenient in ((SURE_LEVELS, max(usual, least)), (PROBABLY_LEVELS, least)):
-        promises.append(certify(odds[answers], right[answers], levels, max(strict, lenient), lenient))
+    usual = (confidence.log_odds(found) if new.any() else odds)[whole]
+    strict, *lenient = np.quantile(usual, [1 - STRICT, 1 - SURE, 1 - PROBABLY]).clip(logit(LEAST))
+    tries = zip((SURE_LEVELS, PROBABLY_LEVELS), lenient)
+    promises = [certify(odds[answers], right[answers], levels, strict, threshold) for levels, threshold in tries]
     return replace(confidence, promises=tuple(promises))
 
 
