@@ -11,6 +11,7 @@ the concepts are, how much the picture's patches look like the prototypes, and w
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,15 +53,23 @@ class Explainer:
     """Explains pictures with a study. Making one takes a while the first time; its numbers are kept with the study.
 
     concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`. calibrated: whether
-    tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the paper
+    tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the
+    paper. ranked: whether R_s weighs concepts, as in equation 13; without it sentences name what decides more often
     """
 
     def __init__(
-        self, study: "Study", concepts: "Concepts | None" = None, rules: Rules = RULES, calibrated: bool = True
+        self,
+        study: "Study",
+        concepts: "Concepts | None" = None,
+        rules: Rules = RULES,
+        calibrated: bool = True,
+        ranked: bool = True,
     ):
         self.study, self.rules, self.calibrated = study, rules, calibrated
         self.concepts = study.concepts() if concepts is None else concepts
         self.scores = study_scores(study, self.concepts)
+        if not ranked:
+            self.scores = replace(self.scores, importance=np.where(np.isnan(self.scores.importance), np.nan, 1.0))
 
     @cached_property
     def grid(self) -> int:

@@ -22,7 +22,7 @@ def explainer(study):
 
 @pytest.fixture(scope="module")
 def rows(study, explainer):
-    return sentences.sentence_rows(explainer, study.data.test, sentences.importances(explainer))
+    return sentences.sentence_rows(explainer, study.data.test, sentences.ways(explainer))
 
 
 def test_importances_are_one_on_average_and_known_where_a_class_has_the_concept(explainer):
@@ -57,7 +57,7 @@ def test_causality_by_drawing_again(study, explainer, rows):
     known, checked = rows[rows["causality"].notna()], 0
     assert len(known) and set(known["causality"]) <= {0.0, 1.0}
     split, label_of = study.data.test, study.label_of
-    for row in known[known["importance"] == sentences.RANK].to_dict("records"):
+    for row in known[known["way"] == sentences.RANK].to_dict("records"):
         path, fine, label = split.paths[row["picture"]], split.fine[row["picture"]], label_of(row["class"])
         explanation = explainer.explain(path)
         named = named_reasons(explanation.judgement.concepts)
@@ -89,7 +89,7 @@ def test_under_its_mask(covered, part, true):
 def test_truth_table_and_claims():
     rows = pd.DataFrame(
         {
-            "importance": ["R_s"] * 4,
+            "way": ["R_s"] * 4,
             "fidelity": [1, 1, 1, 0],
             "contrast": [1, 0, np.nan, np.nan],
             "causality": [np.nan] * 4,

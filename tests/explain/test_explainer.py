@@ -160,6 +160,12 @@ def test_rules_are_those_of_the_explainer(study, concepts, rules, tier):
     assert {one.tier for one in explainer.explain(list(study.data.test.paths))} == {tier}
 
 
+def test_without_ranks_all_concepts_weigh_alike(study, concepts, explanations):
+    one = Explainer(study, concepts, calibrated=False, ranked=False).explain(study.data.test.paths[3])
+    np.testing.assert_allclose(one.scores, one.concept_probabilities)
+    np.testing.assert_allclose(one.scores, explanations[3].concept_probabilities, atol=1e-5)
+
+
 def test_without_a_concept(explainer, explanations):
     whole = next(one for one in explanations if one.masks[0].any())
     one = explainer.explain(whole.picture, without=["ear"])
