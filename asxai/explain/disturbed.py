@@ -133,18 +133,17 @@ def calibration_pictures(study: "Study") -> tuple[torch.Tensor, np.ndarray] | No
         return None
     import menagerie
 
-    spec, name = sources._menagerie_specs()[study.data.name], study.data.name
-    side, jobs, labels = read_picture(study.data.test.paths[0]).size[0], [], []
-    for number in range(CALIBRATION):
-        label, k = number % len(spec.classes), number // len(spec.classes)
-        fine = spec.fine.get(spec.classes[label]) or (None,)
-        where = (name, spec.classes[label], FIRST_SEED + k)
-        jobs.append(delayed(menagerie.render)(*where, size=side, fine=fine[k % len(fine)]))
-        labels.append(study.label_of(spec.classes[label]))
+    spec, classes = sources._menagerie_specs()[study.data.name], study.class_names
+    side, labels = read_picture(study.data.test.paths[0]).size[0], np.arange(CALIBRATION) % len(classes)
+    jobs = []
+    for number, name in enumerate(classes[label] for label in labels):
+        k, fine = number // len(classes), spec.fine.get(name) or (None,)
+        where = (study.data.name, name, FIRST_SEED + k, side)
+        jobs.append(delayed(menagerie.render)(*where, fine=fine[k % len(fine)]))
     pictures = [one.picture for one in _parallel(jobs)]
     known = {picture for split in study.data.splits.values() for picture in split.hashes}
     assert known.isdisjoint(map(sources._pixel_hash, pictures)), "calibration pictures must be new ones"
-    return to_batch(pictures, study.config.size), np.array(labels)
+    return to_batch(pictures, study.config.size), labels
 
 
 def _parallel(jobs):

@@ -381,7 +381,7 @@ def test_a_plain_folder_has_regions_and_detection(tmp_path):
     assert all(name in concepts.names for of_picture in regions for region in of_picture for name in region.concepts)
     noise = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     table = detection_table(detection_scores(plain, study.data.test), detection_scores(plain, noise), draws=5)
-    assert len(table) == 12 and table["value"].between(0, 1).all()
+    assert len(table) == 14 and table["value"].between(0, 1).all()
     assert ood.hybrid_kinds(study.data.name) == {}
 
 

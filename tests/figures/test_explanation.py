@@ -131,7 +131,7 @@ def test_bubbles_never_touch():
 def test_labels_of_a_panel_never_overlap(classes, concepts, text, shape):
     names = [[text.format(k) for k in range(count)] for count in (classes, concepts)]
     drawn = {"picture": bright_noise(0, *shape), "masks": squares(concepts, *shape), "sentence": SENTENCE * 4}
-    drawn |= {"exemplars": [bright_noise(k) for k in range(12)], "prediction": LONG}
+    drawn |= {"exemplars": [bright_noise(k) for k in range(12)], "notes": LONG}
     figure, table = panel(random_scores(classes, concepts, 0.3), *names, **drawn)
     check_words(figure)
     assert len(table) == classes * concepts
