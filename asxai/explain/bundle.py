@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -118,13 +118,10 @@ def write(study: "Study", path: str | Path, exemplars: bool) -> Path:
         def pack(temporary):
             with ZipFile(temporary, "w") as file:
                 for name in (*STUDY, *OURS):
-                    entry = ZipInfo(name)  # without the time: the same study gives the same file
-                    entry.compress_type = ZIP_STORED if name.endswith(".safetensors") else ZIP_DEFLATED
-                    entry.file_size = (folder / name).stat().st_size
-                    with open(folder / name, "rb") as source, file.open(entry, "w") as target:
-                        shutil.copyfileobj(source, target)
+                    kind = ZIP_STORED if name.endswith(".safetensors") else ZIP_DEFLATED
+                    file.write(folder / name, name, kind)
                 for n, picture in enumerate(_small(train.paths[few])):
-                    file.writestr(ZipInfo(f"exemplars/{n:05}.jpg"), picture)
+                    file.writestr(f"exemplars/{n:05}.jpg", picture)
 
         paths.write_atomically(path, pack)
     return Path(path)

@@ -176,7 +176,9 @@ class Explanation:
             whole = self.whole.drawn(seen, OUTLINES * len(seen))
             paths.write_atomically(folder / "whole.jpg", lambda path: whole.save(path, format="JPEG", quality=88))
         for file, array in pictures.items():
-            paths.write_atomically(folder / file, lambda path: Image.fromarray(array).save(path, format="PNG"))
+            paths.write_atomically(
+                folder / file, lambda path: Image.fromarray(array).save(path, "PNG", compress_level=1)
+            )
         paths.write_atomically(folder / "explanation.json", lambda path: path.write_text(text, encoding="utf-8"))
         for file in {Path(file).name for file in before if file} - set(pictures):
             (folder / file).unlink(missing_ok=True)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.path import Path
 from PIL import Image, ImageDraw
-from skimage.measure import approximate_polygon, find_contours
+from skimage.measure import find_contours
 
 from ..data.pictures import DataError, read_picture, to_batch
 
-TOLERANCE = 0.5  # pixels of what the network saw, by which a polygon may leave the outline of its mask
 DRAWN_SIDE = 1200  # pixels at most, of a whole picture that is drawn with its masks
 DIMMED = 0.45  # how bright the rest of a picture stays that the network did not see
 
@@ -37,11 +37,17 @@ class Whole(NamedTuple):
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask `(size, size)` of what the network saw in the size of the picture: bool `(height, width)`."""
         left, top, right, _ = self.box
-        scale = len(mask) / (right - left)
-        moved = (scale, 0, -left * scale, 0, scale, -top * scale)  # from here to there, as Pillow wants it
-        grey = Image.fromarray(mask.astype(np.uint8) * 255)
-        fine = grey.transform((self.width, self.height), Image.Transform.AFFINE, moved, Image.Resampling.BILINEAR)
-        return np.asarray(fine) > 127
+        scale, fine = len(mask) / (right - left), np.zeros((self.height, self.width), bool)
+        if not mask.any():
+            return fine
+        rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+        ends = lambda cells, start: (int(cells[0] / scale + start), int((cells[-1] + 1) / scale + start) + 1)
+        (y, bottom), (x, across) = ends(rows, top), ends(columns, left)  # only there is anything to do
+        moved = (scale, 0, (x - left) * scale, 0, scale, (y - top) * scale)  # from here to there, as Pillow wants it
+        grey, size = Image.fromarray(mask.astype(np.uint8) * 255), (across - x, bottom - y)
+        part = np.asarray(grey.transform(size, Image.Transform.AFFINE, moved, Image.Resampling.BILINEAR)) > 127
+        fine[y:bottom, x:across] = part[: self.height - y, : self.width - x]
+        return fine
 
     def polygons(self, mask: np.ndarray) -> list[list[float]]:
         """Outlines of the islands and holes of a mask `(size, size)`: closed rings `[x, y, x, y, ...]` in pixels.
@@ -50,13 +56,11 @@ class Whole(NamedTuple):
         """
         left, top, right, _ = self.box
         scale, rings = (right - left) / len(mask), []
-        rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-        if not len(rows):
-            return []
-        part = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
-        for ring in find_contours(part.astype(np.float32), 0.5):
-            ring = approximate_polygon(ring, TOLERANCE)[:-1] + (rows[0] - 0.5, columns[0] - 0.5)  # edges of pixels
-            rings.append((ring[:, ::-1] * scale + (left, top)).round(1).ravel().tolist())
+        for ring in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
+            path = Path(ring).cleaned(simplify=True)  # without points on the straight line between others
+            points = path.vertices[path.codes != Path.STOP] - 0.5  # edges of pixels, without the rim
+            points = points[:-1][np.diff(points, axis=0).any(axis=1)]
+            rings.append((points[:, ::-1] * scale + (left, top)).round(1).ravel().tolist())
         return rings
 
     def drawn(self, masks: Sequence[np.ndarray], colours: Sequence) -> Image.Image:
