@@ -88,12 +88,11 @@ def cached_epoch(device, pictures):
 def explaining(device, folder):
     """Explaining photographs from files to files, as `asxai explain` does, beside the bare forward passes.
 
-    The ratio, seconds of both, and by how much memory rose after the first pictures, in MiB.
+    Seconds of both, and by how much memory rose after the first pictures, in MiB.
     """
     study, rng = Study.train("menagerie-pets", device=device), np.random.default_rng(0)
-    photographs = [
-        Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")
-    ]
+    names = ("astronaut", "chelsea", "coffee", "rocket")  # photographs that come with scikit-image
+    photographs = [Image.fromarray(getattr(skimage.data, name)()) for name in names]
     files = [Path(folder) / f"{n}.jpg" for n in range(PHOTOGRAPHS)]
     for n, file in enumerate(files):
         centre = tuple(rng.uniform(size=2))

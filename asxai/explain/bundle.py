@@ -3,10 +3,10 @@
     study.export("pets.zip")                            # exemplars=True puts small training pictures in
     asxai.Study.open("pets.zip").explain("some.jpg")    # anywhere; says the same as the study itself
 
-The zip holds the files of a study's folder (see `asxai.study`) without the place and names of pictures,
-`explanation.json` (concepts, scores, names), `reference.safetensors` (windows of 16 x 16 pixels around prototypes, for
-the global similarity) and, if the owner wants it, `exemplars/00000.jpg`, ... Files are read under fixed names into a
-folder that is then removed, up to a size, and whatever else the zip holds makes it an error.
+The zip holds the files of a study's folder (see `asxai.study`) without the place and names of pictures, and
+`explainer.safetensors`: concepts, scores, and windows of 16 x 16 pixels around prototypes for the global similarity. If
+the owner wants it, `exemplars/00000.jpg`, ... are in it, too. Files are read under fixed names into a folder that is
+then removed, up to a size, and whatever else the zip holds makes it an error.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from .. import paths
-from ..cache import key_of, load_tensors, save_tensors
+from ..cache import load_tensors, save_tensors
 from ..concepts.concepts import Concepts
 from ..data.features import BATCH
 from ..data.folders import tail
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from ..study import Study
 
 FORMAT = 1
-STUDY = ("study.json", "model.safetensors", "log.csv", "prototypes.csv")
-OURS = ("explanation.json", "reference.safetensors")
+FILES = ("study.json", "model.safetensors", "log.csv", "prototypes.csv", "explainer.safetensors")
 EXEMPLAR = re.compile(r"exemplars/\d{5}\.jpg")
 SIDE = 128  # pixels of an exemplar
 DAMAGE = (BadZipFile, zlib.error, SafetensorError, Image.UnidentifiedImageError, Image.DecompressionBombError)
@@ -100,24 +99,19 @@ def write(study: "Study", path: str | Path, exemplars: bool) -> Path:
     explainer, train = study.explainer, study.data.train
     prototypes, (known, labels) = explainer._prototypes, explainer._training
     few = slice(None if exemplars else 0)
-    values = {
-        "format": FORMAT,
-        "concepts": explainer.concepts.to_dict(),
-        "scores": {name: getattr(explainer.scores, name).tolist() for name in NUMBERS},
-        "exemplars": [tail(path, 2) for path in train.paths[few]],
-    }
+    names = [tail(path, 2) for path in train.paths[few]]
+    notes = json.dumps({"format": FORMAT, "concepts": explainer.concepts.to_dict(), "exemplars": names})
     tensors = prototypes._asdict() | {"similarity": known[few], "labels": labels[few]}
+    tensors |= {name: torch.from_numpy(getattr(explainer.scores, name)) for name in NUMBERS}
     with TemporaryDirectory(prefix="asxai-") as place:
         folder, unnamed = Path(place), study.prototypes if exemplars else study.prototypes.assign(source="")
         config = dataclasses.replace(study.config, data_set=study.data.name)  # where pictures lie is the owner's
         dataclasses.replace(study, config=config, prototypes=unnamed, folder=folder)._save()
-        save_tensors(folder / "reference.safetensors", tensors)
-        whole = values | {"checksum": key_of(json.dumps(values))}
-        (folder / "explanation.json").write_text(json.dumps(whole), encoding="utf-8")
+        save_tensors(folder / FILES[-1], tensors, notes)
 
         def pack(temporary):
             with ZipFile(temporary, "w") as file:
-                for name in (*STUDY, *OURS):
+                for name in FILES:
                     kind = ZIP_STORED if name.endswith(".safetensors") else ZIP_DEFLATED
                     file.write(folder / name, name, kind)
                 for n, picture in enumerate(_small(train.paths[few])):
@@ -151,7 +145,7 @@ def unpacked(path: str | Path) -> Iterator[tuple[Path, Kept]]:
         try:
             with ZipFile(path) as file:
                 pictures = _checked(file)
-                for name in (*STUDY, *OURS):
+                for name in FILES:
                     with file.open(name) as source, open(folder / name, "wb") as target:
                         shutil.copyfileobj(source, target)
                 files = tuple(map(file.read, pictures))
@@ -167,7 +161,7 @@ def _checked(file: ZipFile) -> list[str]:
     """The names of its exemplars. Raises ValueError for a zip with other files than ours, twice, or too large."""
     sizes = {entry.filename: entry.file_size for entry in file.infolist()}
     pictures = sorted(filter(EXEMPLAR.fullmatch, sizes))
-    if odd := sorted(sizes.keys() - {*STUDY, *OURS, *pictures}) or [n for n in (*STUDY, *OURS) if n not in sizes]:
+    if odd := sorted(sizes.keys() - {*FILES, *pictures}) or [n for n in FILES if n not in sizes]:
         raise ValueError(f"{odd[0]!r} is {'not a file of it' if odd[0] in sizes else 'missing'}")
     if len(sizes) < len(file.infolist()):
         raise ValueError("a file is in it twice")
@@ -178,19 +172,15 @@ def _checked(file: ZipFile) -> list[str]:
 
 
 def _kept(folder: Path, files: tuple[bytes, ...]) -> Kept:
-    values = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
-    if values.pop("checksum") != key_of(json.dumps(values)):
-        raise ValueError("explanation.json: its checksum is wrong")
-    if values["format"] != FORMAT:
-        raise ValueError(f"format {values['format']}; this version reads {FORMAT}")
+    tensors, notes = load_tensors(folder / FILES[-1])
+    notes = json.loads(notes)
+    if notes["format"] != FORMAT:
+        raise ValueError(f"format {notes['format']}; this version reads {FORMAT}")
     for file in files:
         with Image.open(io.BytesIO(file), formats=["JPEG"]) as picture:
             if picture.size != (SIDE, SIDE):
                 raise ValueError(f"an exemplar of {picture.size} pixels")
-    tensors, _ = load_tensors(folder / "reference.safetensors")
-    numbers = {name: np.array(values["scores"][name], dtype=np.float64) for name in NUMBERS}
+    concepts, numbers = Concepts.from_dict(notes["concepts"]), {name: tensors[name].numpy() for name in NUMBERS}
     prototypes = Prototypes(tensors["windows"], tensors["foreground"])
     training = tensors["similarity"], tensors["labels"]
-    return Kept(
-        Concepts.from_dict(values["concepts"]), numbers, prototypes, training, tuple(values["exemplars"]), files
-    )
+    return Kept(concepts, numbers, prototypes, training, tuple(notes["exemplars"]), files)

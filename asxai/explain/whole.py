@@ -4,6 +4,7 @@ A network sees the central square of a picture, scaled. Here crop and scale are 
 show it, turned as its EXIF orientation says; x goes across and y down, from the upper left corner, in its pixels.
 """
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -36,17 +37,22 @@ class Whole(NamedTuple):
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask `(size, size)` of what the network saw in the size of the picture: bool `(height, width)`."""
-        left, top, right, _ = self.box
-        scale, fine = len(mask) / (right - left), np.zeros((self.height, self.width), bool)
+        fine = np.zeros((self.height, self.width), bool)
         if not mask.any():
             return fine
-        rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-        ends = lambda cells, start: (int(cells[0] / scale + start), int((cells[-1] + 1) / scale + start) + 1)
-        (y, bottom), (x, across) = ends(rows, top), ends(columns, left)  # only there is anything to do
-        moved = (scale, 0, (x - left) * scale, 0, scale, (y - top) * scale)  # from here to there, as Pillow wants it
-        grey, size = Image.fromarray(mask.astype(np.uint8) * 255), (across - x, bottom - y)
-        part = np.asarray(grey.transform(size, Image.Transform.AFFINE, moved, Image.Resampling.BILINEAR)) > 127
-        fine[y:bottom, x:across] = part[: self.height - y, : self.width - x]
+        left, top, right, bottom = self.box
+        scale = len(mask) / (right - left)
+
+        def span(seen, start, end):
+            """Where there is anything to do: pixels of the picture, and the same in the mask."""
+            cells = seen.nonzero()[0]
+            first, last = int(cells[0] / scale + start), min(int((cells[-1] + 1) / scale + start) + 1, int(end))
+            return slice(first, last), (max(0, first - start) * scale, min((last - start) * scale, len(mask)))
+
+        (rows, down), (columns, across) = span(mask.any(axis=1), top, bottom), span(mask.any(axis=0), left, right)
+        size, box = (columns.stop - columns.start, rows.stop - rows.start), (across[0], down[0], across[1], down[1])
+        grey = Image.fromarray(mask.astype(np.uint8) * 255)
+        fine[rows, columns] = np.asarray(grey.resize(size, Image.Resampling.BILINEAR, box)) > 127
         return fine
 
     def polygons(self, mask: np.ndarray) -> list[list[float]]:
@@ -92,5 +98,5 @@ def read_wholes(sources: Sequence, size: int) -> list[tuple[torch.Tensor, Whole]
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor() as pool:  # so that of the pictures' full size only a few are held at once
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # no more: in full size a photograph may take 200 MB
         return list(pool.map(read, sources))

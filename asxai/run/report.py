@@ -81,17 +81,21 @@ def _tiers(tiers: list[str]) -> str:
     return f'<dl class="tiers">{numbers}</dl><div class="stack" aria-hidden="true">{stack}</div>'
 
 
-def _classes(rows: list[tuple], classes) -> str:
-    head = "".join(
-        f'<th scope="col">{text}</th>' for text in ("class", "pictures", *TIERS, "mean score", "mean softmax")
-    )
-    lines = []
+def _table(columns: tuple, rows: list[tuple]) -> str:
+    """A table of names, which are escaped, and of numbers."""
+    head = "".join(f'<th scope="col">{text}</th>' for text in columns)
+    cells = lambda values: "".join(f"<td>{value}</td>" for value in values)
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th>{cells(values)}</tr>' for name, *values in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _classes(pictures: list[tuple], classes) -> str:
+    rows = []
     for name in classes:
-        own = [row for row in rows if row[0] == name]
-        cells = [len(own), *(sum(row[1] == tier for row in own) for tier in TIERS)]
-        cells += [f"{np.mean([row[column] for row in own]):.2f}" if own else "–" for column in (2, 3)]
-        lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        own = [row for row in pictures if row[0] == name]
+        means = [f"{np.mean([row[column] for row in own]):.2f}" if own else "–" for column in (2, 3)]
+        rows.append((name, len(own), *(sum(row[1] == tier for row in own) for tier in TIERS), *means))
+    return _table(("class", "pictures", *TIERS, "mean score", "mean softmax"), rows)
 
 
 def _failed(failed: dict) -> str:
@@ -148,14 +152,10 @@ def _concepts(one: "Explanation", seen: list[int], colours: dict) -> str:
 
 def _class_table(one: "Explanation") -> str:
     order = np.argsort(-one.class_probabilities, kind="stable")[:MOST_CLASSES]
-    head = "".join(f'<th scope="col">{text}</th>' for text in ("class", "softmax", "similarity"))
     number = lambda value: "–" if np.isnan(value) else f"{value:.2f}"
-    rows = "".join(
-        f'<tr><th scope="row">{escape(one.class_names[c])}</th><td>{100 * one.class_probabilities[c]:.1f} %</td>'
-        f"<td>{number(one.similarity[c])}</td></tr>"
-        for c in order
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    softmax = [f"{100 * value:.1f} %" for value in one.class_probabilities]
+    rows = [(one.class_names[c], softmax[c], number(one.similarity[c])) for c in order]
+    return _table(("class", "softmax", "similarity"), rows)
 
 
 def _overlay(one: "Explanation", seen: list[int], colours: dict) -> str:

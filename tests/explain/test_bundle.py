@@ -1,7 +1,6 @@
 """A study as a file: it says the same, holds no training pictures, and nothing odd gets out of one."""
 
 import io
-import json
 import shutil
 import zipfile
 
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 
 import asxai
+from asxai.cache import load_tensors, save_tensors
 from asxai.data.pictures import DataError
 from asxai.explain import bundle
 from asxai.model.backbones import WeightsError
@@ -93,9 +93,7 @@ def jpeg(size):
         ({"model.safetensors": None}, "'model.safetensors' is missing"),
         ({"model.safetensors": b"\x80\x04\x95" * 9}, "model.safetensors cannot be read"),
         ({"study.json": b"{}"}, "study.json cannot be read"),
-        ({"explanation.json": b"[]"}, "fetch it again"),
-        ({"explanation.json": b'{"checksum": "0"}'}, "its checksum is wrong"),
-        ({"reference.safetensors": b"\x00" * 100}, "fetch it again"),
+        ({"explainer.safetensors": b"\x00" * 100}, "fetch it again"),
         ({"exemplars/00000.jpg": jpeg((4000, 3000))}, "an exemplar of"),
         ({"exemplars/00000.jpg": b"no picture"}, "fetch it again"),
         ({"exemplars/00000.jpg": None}, "its numbers are not those of its network"),
@@ -126,12 +124,12 @@ def test_a_file_that_is_cut_short_flipped_or_not_there(study, files, tmp_path):
         asxai.Study.open(study.folder)
 
 
-def test_numbers_of_another_network_are_noticed(files, tmp_path):
-    with zipfile.ZipFile(files[0]) as whole:
-        values = json.loads(whole.read("explanation.json"))
-    del values["checksum"]
-    values["scores"]["mean"] = [row[:-1] for row in values["scores"]["mean"]]
-    values["checksum"] = bundle.key_of(json.dumps(values))
-    path = rewritten(files[0], tmp_path / "other.zip", {"explanation.json": json.dumps(values)})
+@pytest.mark.parametrize("change", ["mean", "windows", "foreground", "similarity", "labels"])
+def test_numbers_of_another_network_are_noticed(files, tmp_path, change):
+    with zipfile.ZipFile(files[1]) as whole:
+        (tmp_path / "explainer").write_bytes(whole.read("explainer.safetensors"))
+    tensors, notes = load_tensors(tmp_path / "explainer")
+    save_tensors(tmp_path / "other", tensors | {change: tensors[change][:-1]}, notes)
+    path = rewritten(files[1], tmp_path / "other.zip", {"explainer.safetensors": (tmp_path / "other").read_bytes()})
     with pytest.raises(WeightsError, match="its numbers are not those of its network"):
         asxai.Study.open(path)
