@@ -77,6 +77,7 @@ def find_pictures(given: list[str], out: Path) -> dict[Path, str]:
     A folder is looked through with all in it, apart from hidden files and what lies in `out`. Raises RunError for
     what is not there, and for a folder or pattern without pictures.
     """
+    from asxai.cache import key_of
     from asxai.data.folders import SUFFIXES
 
     found = {}
@@ -99,7 +100,7 @@ def find_pictures(given: list[str], out: Path) -> dict[Path, str]:
     counts = {}
     for name in found.values():
         counts[name] = counts.get(name, 0) + 1
-    return {p: name if counts[name] == 1 else f"{paths.slug(p.resolve())[-8:]}-{name}" for p, name in found.items()}
+    return {p: name if counts[name] == 1 else f"{key_of(str(p.resolve()))[:8]}-{name}" for p, name in found.items()}
 
 
 def explained(study, files, percentile: float, failed: dict, desc: str):
