@@ -27,8 +27,19 @@ class Ceiling(Clustering, name="true parts"):
         if not self.study.data.part_names:
             return
         rng, classes = np.random.default_rng([self.study.config.seed, 32]), len(self.study.class_names)
-        x, y = map(np.concatenate, zip(*(self._told(label, TOLD // classes, rng) for label in range(classes))))
-        self.fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100)).fit(x, y)
+        x, self.told = map(np.concatenate, zip(*(self._told(label, TOLD // classes, rng) for label in range(classes))))
+        self.scores = [self.score_of(x, 0)] * classes
+
+    def score_of(self, patches, seed):
+        """Probability of each part."""
+        fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100)).fit(patches, self.told)
+
+        def probabilities(patches):
+            result = np.zeros((len(patches), 1 + len(self.names(0))))
+            result[:, fitted.classes_] = fitted.predict_proba(patches)
+            return result[:, 1:]
+
+        return lambda batch: of_patches(probabilities, batch)
 
     def _told(self, label, count, rng):
         """Patches of a class `(patch, channel)` and the part that covers most of each `(patch,)`, 0 the background."""
@@ -41,15 +52,6 @@ class Ceiling(Clustering, name="true parts"):
 
     def names(self, label):
         return self.study.data.part_names
-
-    def maps(self, pictures, label):
-        """Probability of each part."""
-        return torch.cat([of_patches(self._probabilities, batch) for batch, _ in self.patches(pictures)])
-
-    def _probabilities(self, patches):
-        result = np.zeros((len(patches), 1 + len(self.names(0))))
-        result[:, self.fitted.classes_] = self.fitted.predict_proba(patches)
-        return result[:, 1:]
 
     def won(self, split, label):
         fine = upsample(self.maps(split, label), CELLS)
