@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..concepts.cells import CELLS, cell_parts
 from ..concepts.masks import upsample
-from .clusterings import Clustering, of_patches
+from .clusterings import Clustering, of_patches, quietly
 
 TOLD = 20000  # patches, over all classes
 PIXELS = 16  # a side of a patch, in part masks
@@ -32,7 +32,8 @@ class Ceiling(Clustering, name="true parts"):
 
     def score_of(self, patches, seed):
         """Probability of each part."""
-        fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100)).fit(patches, self.told)
+        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=100))
+        quietly(lambda x: fitted.fit(x, self.told), patches)
 
         def probabilities(patches):
             result = np.zeros((len(patches), 1 + len(self.names(0))))
@@ -42,12 +43,17 @@ class Ceiling(Clustering, name="true parts"):
         return lambda batch: of_patches(probabilities, batch)
 
     def _told(self, label, count, rng):
-        """Patches of a class `(patch, channel)` and the part that covers most of each `(patch,)`, 0 the background."""
+        """Patches of a class `(patch, channel)` and the part that covers most of each `(patch,)`, 0 the background.
+
+        One in four is background, which would else be most of them, and parts would be left to it.
+        """
         pictures = self.study.data.train.take(self.study.data.train.labels == label)
         maps = torch.cat([batch for batch, _ in self.patches(pictures)]).permute(0, 2, 3, 1)
         side = maps.shape[1]
         parts = cell_parts(pictures.part_masks(side * PIXELS), side).ravel()
-        chosen = rng.permutation(len(parts))[:count]
+        mixed = rng.permutation(len(parts))
+        objects, scene = mixed[parts[mixed] > 0], mixed[parts[mixed] == 0]
+        chosen = rng.permutation(np.concatenate([objects, scene[: len(objects) // 3 + 1]]))[:count]
         return maps.flatten(0, 2)[chosen].numpy(), parts[chosen]
 
     def names(self, label):

@@ -97,9 +97,9 @@ class Factors(Clustering, name="nmf"):
 
     def score_of(self, patches, seed):
         factors = MiniBatchNMF(self.clusters, init="nndsvda", random_state=seed, batch_size=1024, max_iter=60)
-        _quietly(factors.fit, _both_signs(patches))
+        quietly(factors.fit, _both_signs(patches))
         scale = np.linalg.norm(factors.components_, axis=1)
-        return lambda batch: of_patches(lambda x: _quietly(factors.transform, _both_signs(x)) * scale, batch)
+        return lambda batch: of_patches(lambda x: quietly(factors.transform, _both_signs(x)) * scale, batch)
 
 
 class TiedMixture(Clustering, name="tied mixture"):
@@ -118,7 +118,7 @@ class TiedMixture(Clustering, name="tied mixture"):
     def score_of(self, patches, seed):
         reduced = PCA(min(DIMENSIONS, *patches.shape), random_state=seed).fit(patches)
         mixture = GaussianMixture(self.clusters, covariance_type="tied", random_state=seed)
-        _quietly(mixture.fit, reduced.transform(patches))
+        quietly(mixture.fit, reduced.transform(patches))
         return lambda batch: of_patches(lambda x: mixture.predict_proba(reduced.transform(x)), batch)
 
     def maps(self, pictures, label):
@@ -146,7 +146,7 @@ def _both_signs(patches):
     return np.concatenate([patches.clip(0), (-patches).clip(0)], axis=1)
 
 
-def _quietly(function, patches):
+def quietly(function, patches):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline need not settle to the last digit
         return function(patches)
