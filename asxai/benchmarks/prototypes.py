@@ -78,9 +78,9 @@ def measure(method: str | Method, study: "Study", peaks: bool = True) -> pd.Data
 
     By `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; match
     purity, where a name means the same in every class; purity, consistency and stability, for maps that have peaks.
-    Accuracy, if the method predicts. The mean |cosine| inside a class of vectors, without an interval. There is no agreement
-    without part masks, or where the method is made of them. peaks: False leaves out what needs them, and another pass
-    through the backbone.
+    Accuracy, if the method predicts. The mean |cosine| inside a class of vectors, without an interval. There is no
+    agreement without part masks, or where the method is made of them. peaks: False leaves out what needs them, and
+    another pass through the backbone.
     """
     method, split, rows = fitted(method, study), study.data.test, []
     if split.parts is not None and method.has_concepts() and not method.knows_parts:
