@@ -17,7 +17,7 @@ from asxai.explain.sentences import named_reasons
 
 @pytest.fixture(scope="module")
 def explainer(study):
-    return Explainer(study, concepts_by_hand(study), calibrated=False)
+    return Explainer(study, concepts_by_hand(study))
 
 
 @pytest.fixture(scope="module")

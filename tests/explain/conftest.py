@@ -20,7 +20,7 @@ def concepts(study):
 
 @pytest.fixture(scope="session")
 def explainer(study, concepts):
-    return Explainer(study, concepts, calibrated=False)
+    return Explainer(study, concepts)
 
 
 @pytest.fixture(scope="session")

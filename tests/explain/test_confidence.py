@@ -145,7 +145,7 @@ def test_calibration_pictures_are_new_and_always_the_same(study):
 
 
 def test_explanations_say_what_their_tier_promises(study, concepts):
-    explainer = Explainer(study, concepts)
+    explainer = Explainer(study, concepts, calibrated=True)
     explanations = explainer.explain(list(study.data.test.paths))
     similarity = torch.cat([study.activate(one.picture).similarity for one in explanations])
     logits = similarity.flatten(1) @ study.model.last_layer.weight.detach().T

@@ -156,12 +156,12 @@ def test_a_split_has_the_scores_of_its_pictures(study, explainer):
     "rules, tier", [(Rules(sure=5.0, probably=5.0), "not sure"), (Rules(*[0.0] * 6, majority=0.0), "sure")]
 )
 def test_rules_are_those_of_the_explainer(study, concepts, rules, tier):
-    explainer = Explainer(study, concepts, rules, calibrated=False)
+    explainer = Explainer(study, concepts, rules)
     assert {one.tier for one in explainer.explain(list(study.data.test.paths))} == {tier}
 
 
 def test_without_ranks_all_concepts_weigh_alike(study, concepts, explanations):
-    one = Explainer(study, concepts, calibrated=False, ranked=False).explain(study.data.test.paths[3])
+    one = Explainer(study, concepts, ranked=False).explain(study.data.test.paths[3])
     np.testing.assert_allclose(one.scores, one.concept_probabilities)
     np.testing.assert_allclose(one.scores, explanations[3].concept_probabilities, atol=1e-5)
 
