@@ -139,7 +139,11 @@ def test_every_import_is_a_direct_dependency():
         plain = [line for cell in cells for line in "".join(cell["source"]).splitlines() if line[:1] not in "%!?"]
         sources[path] = "\n".join(plain)
     providers = metadata.packages_distributions()
-    listed = {*lower_bounds(PROJECT), "asxai"}
+    extras = tomllib.loads(PROJECT)["project"]["optional-dependencies"].values()
+    listed = {*lower_bounds(PROJECT), "asxai"} | {
+        same_name(one.partition(">=")[0]) for extra in extras for one in extra
+    }
+    assert listed - {"asxai"} <= set(pins(LOCK))
     missing = set()
     for path, source in sources.items():
         for node in ast.walk(ast.parse(source)):

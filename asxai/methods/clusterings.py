@@ -50,8 +50,8 @@ class Clustering(Method):
     def _patches(self, pictures):
         """Batches of prepared features, `(picture, channel, height, width)`."""
         model, values = self.study.model, features(self.study.model, pictures, self.study.config.size)
-        for batch in torch.tensor_split(values, max(1, len(values) // BATCH)):
-            maps = model.backbone_map(batch.to(model.feature_mean.device))
+        for index in torch.tensor_split(torch.arange(len(values)), max(1, len(values) // BATCH)):
+            maps = model.backbone_map(values[index].to(model.feature_mean.device))
             yield F.normalize((maps - model.feature_mean) / model.feature_std, dim=1).cpu()
 
 

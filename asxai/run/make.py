@@ -12,7 +12,7 @@ from asxai import paths
 
 from . import plan
 from .kernel import alone, execute
-from .parameters import check_input, plan_parameters
+from .parameters import check_input, plan_parameters, read_parameters
 from .plan import Places, RunError, elapsed, short
 from .tidy import tidy
 
@@ -55,6 +55,12 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
         for data_set in filter(pictures.get, pictures):
             if told := plan.put_aside(data_set, pictures[data_set], places):
                 report(places, told)
+        if command == "study" and (address := os.environ.get("ASXAI_DASK")):
+            from .cluster import jobs, work_through  # imports torch
+
+            waiting = [(notebook.stem, data_set) for notebook, data_set in pairs if stale(notebook, data_set)[1]]
+            every = {one.stem: read_parameters(one) | parameters[one.stem] for one in notebooks}
+            work_through(jobs(waiting, every), address, lambda line: report(places, line))
         for notebook, data_set in pairs:
             name, title = notebook.stem, f"{notebook.stem} on {paths.slug(data_set)}"
             if data_set in failed:

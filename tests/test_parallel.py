@@ -1,0 +1,115 @@
+"""Two processes that torchrun starts train what one does; one that is killed ends both, and the next start goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import picture_folder
+
+import asxai
+from asxai import parallel
+from asxai.cache import load_tensors
+
+NETWORK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8)
+HEAD = NETWORK | dict(warm_up_epochs=1, joint_epochs=2, cycles=1, batch_size=5, views=2)
+WHOLE = HEAD | dict(trainable="all", objective="paper", joint_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return picture_folder(tmp_path_factory.mktemp("pictures") / "shapes")
+
+
+def torchrun(tmp_path, pictures, runs, before="", processes=2):
+    """`Study.train` in each process, for each (name of the folder, parameters) of `runs`; the finished command."""
+    script = tmp_path / "run.py"
+    script.write_text(f"""
+import os, signal
+import asxai
+from asxai.model import training
+{before}
+for name, parameters in {runs!r}:
+    study = asxai.Study.train({str(pictures)!r}, folder={str(tmp_path)!r} + "/" + name, **parameters)
+    print(name, os.environ["RANK"], study.metrics["test_accuracy"], len(study.prototypes), flush=True)
+""")
+    environment = os.environ | {"ASXAI_RUNS": str(tmp_path / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_two_processes_give_the_weights_prototypes_and_accuracy_of_one(pictures, tmp_path):
+    """Batches of 5 are no multiple of 2; one run in which features are fixed, one in which everything is trained."""
+    runs = [("head", HEAD), ("whole", WHOLE)]
+    done = torchrun(tmp_path, pictures, runs)
+    assert done.returncode == 0, done.stderr
+    for name, parameters in runs:
+        one = asxai.Study.train(pictures, folder=tmp_path / "one" / name, **parameters)
+        two = asxai.Study.load(tmp_path / name)
+        for key, value in one.model.state_dict().items():
+            torch.testing.assert_close(two.model.state_dict()[key], value, atol=1e-5, rtol=1e-5, msg=f"{name}: {key}")
+        place = ["class", "basis", "picture", "row", "column"]
+        assert one.prototypes[place].equals(two.prototypes[place])
+        assert one.metrics["test_accuracy"] == two.metrics["test_accuracy"]
+        assert (one.log["total"] - two.log["total"]).abs().max() < 1e-4
+        said = [line.split() for line in done.stdout.splitlines() if line.startswith(name)]
+        assert sorted(line[1] for line in said) == ["0", "1"] and len({tuple(line[2:]) for line in said}) == 1
+
+
+def test_a_killed_process_ends_all_and_the_next_start_goes_on(pictures, tmp_path):
+    killed = """
+epoch = training.Trainer._epoch
+def dies(self, generator):
+    if os.environ["RANK"] == "1" and len(self.log) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return epoch(self, generator)
+training.Trainer._epoch = dies
+"""
+    done = torchrun(tmp_path, pictures, [("study", HEAD)], killed)
+    assert done.returncode != 0 and "Signal 9 (SIGKILL)" in done.stderr
+    checkpoint = tmp_path / "study" / "checkpoint.safetensors"
+    steps = len(json.loads(load_tensors(checkpoint)[1])["log"])
+    assert steps == 2, "what was done before is kept"
+    done = torchrun(tmp_path, pictures, [("study", HEAD)], "print('again')")
+    assert done.returncode == 0, done.stderr
+    one = asxai.Study.train(pictures, folder=tmp_path / "one", **HEAD)
+    two = asxai.Study.load(tmp_path / "study")
+    for key, value in one.model.state_dict().items():
+        torch.testing.assert_close(two.model.state_dict()[key], value, atol=1e-5, rtol=1e-5)
+    assert signal.SIGKILL == 9 and not checkpoint.exists()
+
+
+def test_an_error_of_a_lost_neighbour_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(parallel, "size", lambda: 2)
+    monkeypatch.setattr(parallel, "rank", lambda: 0)
+    with pytest.raises(RuntimeError, match="another process of this training has ended .*takes up the training"):
+        with parallel.together():
+            raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]")
+    with pytest.raises(RuntimeError, match="^our own$"), parallel.together():
+        raise RuntimeError("our own")
+
+
+def test_alone_nothing_changes():
+    x = torch.arange(6.0).view(3, 2)
+    assert parallel.size() == 1 and parallel.rank() == 0 and parallel.share([1, 2]) == [1, 2] == parallel.dealt([1, 2])
+    assert parallel.joined_rows(x, 3) is x and parallel.from_first(x) is x and parallel.in_turn(lambda: 5) == 5
+
+
+def test_work_that_is_dealt_out_comes_back_in_order(monkeypatch):
+    """Three processes, seven things: each sees what `all_gather_object` would give it."""
+    items = list(range(7))
+    monkeypatch.setattr(parallel, "size", lambda: 3)
+    shares = []
+    for number in range(3):
+        monkeypatch.setattr(parallel, "rank", lambda: number)
+        shares.append(parallel.share(items))
+
+    class Gathered:
+        def all_gather_object(self, pieces, own):
+            pieces[:] = shares
+
+    monkeypatch.setattr(parallel, "_dist", Gathered)
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]] and parallel.dealt(shares[0]) == items
