@@ -9,6 +9,7 @@ that one process would have, and the first process writes. All see the same file
 import os
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -95,12 +96,28 @@ def joined_rows(rows: "torch.Tensor", count: int) -> "torch.Tensor":
     Each process goes on to compute the same loss of them all, so that what comes back is summed over processes: with
     the mean that DistributedDataParallel takes, parameters get the gradient that one process would give them.
     """
-    if size() == 1:
-        return rows
-    import torch
-    from torch.distributed.nn.functional import all_gather
+    return rows if size() == 1 else _gathering().apply(rows)[:count]
 
-    return torch.cat(all_gather(rows.contiguous()))[:count]
+
+@cache
+def _gathering():
+    import torch
+
+    class Gathering(torch.autograd.Function):
+        @staticmethod
+        def forward(context, rows):
+            pieces = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(size())]
+            _dist().all_gather(pieces, rows.contiguous())
+            context.rows = len(rows)
+            return torch.cat(pieces)
+
+        @staticmethod
+        def backward(context, gradient):
+            gradient = gradient.contiguous()
+            _dist().all_reduce(gradient)
+            return gradient[rank() * context.rows :][: context.rows]
+
+    return Gathering
 
 
 @contextmanager

@@ -8,15 +8,22 @@ import sys
 
 import pytest
 import torch
-from helpers import picture_folder
+from helpers import picture_folder, tiny_backbone
 
 import asxai
 from asxai import parallel
 from asxai.cache import load_tensors
+from asxai.model import recipe
 
-NETWORK = dict(backbone="resnet18", weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8)
+NETWORK = dict(weights="random", size=64, basis_per_class=2, scene_vectors=1, channels=8)
 HEAD = NETWORK | dict(warm_up_epochs=1, joint_epochs=2, cycles=1, batch_size=5, views=2)
 WHOLE = HEAD | dict(trainable="all", objective="paper", joint_epochs=1)
+
+
+@pytest.fixture(autouse=True)
+def smooth(monkeypatch):
+    """Where a ReLU is dead the sign of a gradient is chance, and Adam makes whole steps of it."""
+    monkeypatch.setattr(recipe, "load_backbone", lambda *_: tiny_backbone())
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +37,20 @@ def torchrun(tmp_path, pictures, runs, before="", processes=2):
     script.write_text(f"""
 import os, signal
 import asxai
-from asxai.model import training
+from asxai.model import recipe, training
+from helpers import tiny_backbone
+recipe.load_backbone = lambda *_: tiny_backbone()
 {before}
 for name, parameters in {runs!r}:
     study = asxai.Study.train({str(pictures)!r}, folder={str(tmp_path)!r} + "/" + name, **parameters)
-    print(name, os.environ["RANK"], study.metrics["test_accuracy"], len(study.prototypes), flush=True)
+    with open(f"{tmp_path}/{{name}}-{{os.environ['RANK']}}.txt", "w") as file:
+        print(study.metrics, study.prototypes.to_csv(), file=file)
 """)
-    environment = os.environ | {"ASXAI_RUNS": str(tmp_path / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {
+        "ASXAI_RUNS": str(tmp_path / "runs"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
@@ -50,13 +64,15 @@ def test_two_processes_give_the_weights_prototypes_and_accuracy_of_one(pictures,
         one = asxai.Study.train(pictures, folder=tmp_path / "one" / name, **parameters)
         two = asxai.Study.load(tmp_path / name)
         for key, value in one.model.state_dict().items():
-            torch.testing.assert_close(two.model.state_dict()[key], value, atol=1e-5, rtol=1e-5, msg=f"{name}: {key}")
+            # the optimum of the last layer is flat: L-BFGS stops where the loss no longer falls, not at a weight
+            near = 1e-5 if key != "last_layer.weight" else 1e-3
+            torch.testing.assert_close(two.model.state_dict()[key], value, atol=near, rtol=near, msg=f"{name}: {key}")
         place = ["class", "basis", "picture", "row", "column"]
         assert one.prototypes[place].equals(two.prototypes[place])
         assert one.metrics["test_accuracy"] == two.metrics["test_accuracy"]
         assert (one.log["total"] - two.log["total"]).abs().max() < 1e-4
-        said = [line.split() for line in done.stdout.splitlines() if line.startswith(name)]
-        assert sorted(line[1] for line in said) == ["0", "1"] and len({tuple(line[2:]) for line in said}) == 1
+        first, second = (tmp_path / f"{name}-{rank}.txt" for rank in (0, 1))
+        assert first.read_text() == second.read_text(), "each process has the study"
 
 
 def test_a_killed_process_ends_all_and_the_next_start_goes_on(pictures, tmp_path):

@@ -8,43 +8,47 @@ grows with the data set is in the time: features, groups of patches, training, r
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from PIL import Image
 
 CLASSES = 50
+COLOURS = np.random.default_rng(0).integers(60, 255, (CLASSES, 3))
 ONCE = dict(warm_up_epochs=1, joint_epochs=1, cycles=1, weights="random")
 
 
 def peak_gib() -> float:
     """Largest memory that this process has held so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would say what the process held that started this one, if that was more
+        kilobytes = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))[1]
+        return int(kilobytes) / 1024**2
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024**3
 
 
 def draw(folder: Path, count: int, side: int = 128):
     """`count` pictures in the classes of `folder`, each a blot of its class's colour at its own place, on noise."""
-    y, x = np.mgrid[:side, :side] / side
-    colours = np.random.default_rng(0).integers(60, 255, (CLASSES, 3))
-
-    def one(number):
-        rng, label = np.random.default_rng(number), number % CLASSES
-        pixels = rng.integers(0, 60, (side, side, 3))
-        row, column, radius = *rng.uniform(0.3, 0.7, 2), rng.uniform(0.1, 0.25)
-        pixels[np.hypot((y - row) * (1 + label % 3), x - column) < radius] = colours[label]
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{label:02}" / f"{number:06}.jpg", quality=85)
-
     for label in range(CLASSES):
         (folder / f"class{label:02}").mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(one, range(count)))
+    Parallel(n_jobs=os.cpu_count(), batch_size=100)(delayed(_draw)(folder, number, side) for number in range(count))
+
+
+def _draw(folder, number, side):
+    rng, label = np.random.default_rng(number), number % CLASSES
+    pixels = rng.integers(0, 60, (side, side, 3))
+    row, column, radius = *rng.uniform(0.3, 0.7, 2), rng.uniform(0.1, 0.25)
+    y, x = np.mgrid[:side, :side] / side
+    pixels[np.hypot((y - row) * (1 + label % 3), x - column) < radius] = COLOURS[label]
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{label:02}" / f"{number:06}.jpg", quality=85)
 
 
 def measured(count: int, size: int = 64, device: str = "cpu", **parameters) -> dict:

@@ -107,13 +107,12 @@ class Features:
         views = views if self.model.fixed_stages else torch.zeros_like(views)  # pictures are the same in all
         shards, rows = views * self.shards + pictures // SHARD, (pictures % SHARD).tolist()
         result = None
-        for shard in shards.unique().tolist():
+        for shard in shards.unique().tolist() or [0]:
             with safe_open(self.files[shard], "pt") as file:  # mapped into memory until it is closed again
                 stored = file.get_slice("features")
+                result = stored[0:0].new_empty(len(rows), *stored.get_shape()[1:]) if result is None else result
                 for i in (shards == shard).nonzero().flatten().tolist():
-                    row = stored[rows[i] : rows[i] + 1]
-                    result = row.new_empty(len(rows), *row.shape[1:]) if result is None else result
-                    result[i] = row[0]
+                    result[i] = stored[rows[i] : rows[i] + 1][0]
         return result
 
     def _computed(self, views, pictures, decoded):
@@ -210,7 +209,7 @@ def shared_batches(rows, size: int) -> Iterator[tuple[int, torch.Tensor]]:
 
 def _decoded(files, size, order):
     """uint8 pictures for each index of `order`; where there are many batches and cores, decoded in other processes."""
-    if WORKERS < 3 or len(order) < 2 * WORKERS:
+    if WORKERS < 2 or len(order) < 2 * WORKERS:
         return (to_batch([files[i] for i in index.tolist()], size) for index in order)
     options = dict(batch_size=None, num_workers=WORKERS, generator=seeded("loader"), prefetch_factor=2)
     return DataLoader(_Decoder(files, size), sampler=order, **options)

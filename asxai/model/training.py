@@ -69,7 +69,7 @@ class Trainer:
         self.midway, self.saved = None, time.monotonic()  # within an epoch: generator and sums after so many batches
         self.forward = model
         if parallel.size() > 1:  # gradients are averaged while they are computed
-            self.forward = DistributedDataParallel(model, broadcast_buffers=False)
+            self.forward = DistributedDataParallel(model)
         self.best = {"loss": float("inf"), "cycle": -1, "prototypes": {}, "basis_before": None, "state": {}}
 
     def run(self) -> list[dict]:

@@ -95,7 +95,7 @@ def test_a_shard_is_checked_once_and_again_when_it_was_touched(data, tmp_path, m
 def test_pictures_that_other_processes_decode_are_the_same(data, monkeypatch):
     model = tiny_model(trainable="all")
     model.cache_gb = 0.0
-    monkeypatch.setattr(features, "WORKERS", 3)
+    monkeypatch.setattr(features, "WORKERS", 2)
     state = torch.get_rng_state()
     rows = split_features(model, data.train, 64)[0]
     assert torch.equal(torch.cat(list(rows.split(3))), to_batch(data.train.paths, 64))
