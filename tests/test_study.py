@@ -319,7 +319,7 @@ def test_impossible_parameters_are_named_before_any_work(parameters, words, pict
 
 
 @pytest.mark.parametrize("vectors, scenes", [(4, 2), (3, 0), (1, 2)])
-def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scenes):
+def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scenes, monkeypatch):
     """Objects first, then the scene; without scene vectors the scene joins the last one."""
     config = Config.of(pictures, **QUICK | dict(basis_per_class=vectors, scene_vectors=scenes, last_stage="layer2"))
     data, model = asxai.load_data_set(pictures), build_model(config, 2)
@@ -331,6 +331,12 @@ def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scene
         last = (groups[0] >= vectors - max(scenes, 1)) | objects
         assert last.all() and not (objects & (groups[0] >= vectors - scenes)).any()
     assert patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels, []) is None
+    with monkeypatch.context() as patch:  # an arm with other losses reads what is kept, another seed does not
+        patch.setattr("asxai.model.recipe.PartGroups", lambda *_: pytest.fail("made again"))
+        arm = dataclasses.replace(config, orthogonality=0.0)
+        assert torch.equal(patch_groups(arm, model, features, labels, data.train.paths), groups)
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            patch_groups(dataclasses.replace(config, seed=1), model, features, labels, data.train.paths)
 
 
 def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .. import parallel
+from ..cache import code_hash, kept_tensors, key_of
 from ..data.features import Features, seeded, split_features
 from .backbones import load_backbone
 from .parts import PartGroups
@@ -76,16 +77,26 @@ def patch_groups(
 ) -> torch.Tensor | None:
     """The basis vector that every training patch is meant for, `(view, picture, height, width)`, or None.
 
-    The groups come from the untouched backbone. A killed run computes them again: seconds, and the same groups.
+    The groups come from the untouched backbone, and are kept beside the features of a fixed one.
     """
     if config.objective != "parts":
         return None
     if parallel.rank():
         return parallel.from_first(None)
-    maps = [view.map(lambda batch: model.backbone_map(batch.to(model.device)).cpu()) for view in features]
     scenes = min(config.scene_vectors, config.basis_per_class - 1)
-    objects = config.basis_per_class - scenes
-    parts = PartGroups(maps[0], labels, objects, max(scenes, 1), config.seed, pictures)
-    groups = torch.stack([parts.assign(view, labels) for view in maps])
-    # without scene vectors the scene joins the last group
-    return parallel.from_first(groups.clamp(max=config.basis_per_class - 1))
+    sizes = config.basis_per_class - scenes, max(scenes, 1), config.seed
+
+    def compute():
+        maps = [view.map(lambda batch: model.backbone_map(batch.to(model.device)).cpu()) for view in features]
+        parts = PartGroups(maps[0], labels, *sizes, pictures)
+        groups = torch.stack([parts.assign(view, labels) for view in maps])
+        return {"groups": groups.clamp(max=config.basis_per_class - 1)}  # without scene vectors: the last group
+
+    if features.files is None or model.fixed_stages < len(model.backbone.stages):
+        return parallel.from_first(compute()["groups"])
+    # arms that differ in their losses have the same groups; names of shards say what features depend on
+    shards = [file.name for file in features.files]
+    code = code_hash("model.parts", "model.recipe")
+    key = key_of(shards, features.places.tolist(), labels.tolist(), sizes, config.basis_per_class, code)
+    kept = kept_tensors(features.files[0].with_name(f"groups-{key}.safetensors"), compute)
+    return parallel.from_first(kept["groups"])
