@@ -126,7 +126,7 @@ class Study:
                 f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
                 "folder, or remove this one"
             )
-        study.config, study._data = config, data
+        study.config, study._data, study.model.cache_gb = config, data, config.cache_gb
         return study
 
     @classmethod

@@ -116,10 +116,14 @@ def work_through(todo: list[Job], address: str, report):
     except ImportError as error:
         raise RunError(f"DASK={address!r} needs Dask: `.venv/bin/pip install 'asxai[cluster]'`") from error
     start = time.monotonic()
-    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}), ExitStack() as stack:
+    # workers may start processes of their own, which draw or decode pictures
+    settings = {"distributed.scheduler.allowed-failures": DEATHS, "distributed.worker.daemon": False}
+    with dask.config.set(settings), ExitStack() as stack:
         try:
             if address == "local":
-                options = dict(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None)
+                options = dict(
+                    n_workers=os.cpu_count(), threads_per_worker=1, memory_limit=None, dashboard_address=None
+                )
                 address = stack.enter_context(LocalCluster(**options))
             client = stack.enter_context(Client(address, timeout=30))
         except (OSError, ValueError) as error:

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from helpers import LAYOUT, planted_concepts
 
-from asxai.concepts import names
 from asxai.concepts.cells import part_iou
 from asxai.concepts.grouping import find_concepts
-from asxai.concepts.names import name_by_parts, names_from_file, names_template
+from asxai.concepts.names import looked_at, name_by_parts, names_from_file, names_template
 from asxai.data.datasets import Split
 
 CLASSES = ("one", "two", "three")
@@ -150,8 +149,8 @@ def test_many_pictures_are_spread_over_classes_and_few_are_all_used(monkeypatch)
     labels = np.repeat([0, 1, 2], [40, 7, 30])
     train = Split(tuple(map(str, range(77))), labels, tuple(map(str, range(77))))
     study = SimpleNamespace(data=SimpleNamespace(train=train), class_names=("a", "b", "c"))
-    assert names.looked_at(study) is train
-    monkeypatch.setattr(names, "MOST", 30)
-    some = names.looked_at(study)
+    assert looked_at(study) is train
+    monkeypatch.setattr("asxai.concepts.names.MOST", 30)
+    some = looked_at(study)
     assert some.class_counts().tolist() == [10, 7, 10] and some.origin[0] is train
     assert {"0", "39", "40", "46", "47", "76"} <= set(some.paths), "from the first to the last of a class"

@@ -49,7 +49,8 @@ def test_make_study_hands_over_what_is_not_up_to_date(places, at_once, monkeypat
     assert make.make_figures("study", places=places) == 0
     (waiting, given), pets = handed[0], plan.MENAGERIE[0]
     assert waiting == [("01_first", pets), ("02_second", pets)] and given["01_first"]["protocol"] == "long"
-    assert "[] at tcp://there:1" in (places.runs / "notebooks" / "log.txt").read_text()
+    told = (places.runs / "notebooks" / "log.txt").read_text()
+    assert "[] at tcp://there:1" in told and "1 of 2, about 0 min left" in told
     make.make_figures("study", places=places)
     assert handed[1][0] == []
 
