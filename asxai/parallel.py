@@ -1,9 +1,9 @@
 """Several processes that train one study together; alone, every function here is the identity.
 
 `torchrun --nproc-per-node=4 script.py` starts the processes and tells each its number; `join`, which `Study.train`
-calls, makes them know each other. Each then works on its share of the pictures, results are put together in the order
-that one process would have, and the first process writes. All see the same files: on several machines `ASXAI_RUNS` and
-`ASXAI_DATA` lie on a disk that they share.
+calls, makes them know each other. Until it returns, each works on its share of the pictures, results are put together
+in the order that one process would have, and the first process writes. All see the same files: on several machines
+`ASXAI_RUNS` and `ASXAI_DATA` lie on a disk that they share.
 """
 
 import os
@@ -44,6 +44,8 @@ def rank() -> int:
 
 
 def _dist():
+    if not _together:
+        return None
     import torch.distributed as dist
 
     return dist if dist.is_available() and dist.is_initialized() else None
@@ -120,9 +122,17 @@ def _gathering():
     return Gathering
 
 
+_together = False
+
+
 @contextmanager
 def together():
-    """Turn the error of a process whose neighbour has ended into a sentence."""
+    """Within it the processes work together, all of them; outside each is alone, so that one may do what others do not.
+
+    The error of a process whose neighbour has ended becomes a sentence.
+    """
+    global _together
+    before, _together = _together, True
     try:
         yield
     except RuntimeError as error:
@@ -132,3 +142,5 @@ def together():
                 "own message stands above. The same command started again takes up the training where it stopped"
             ) from error
         raise
+    finally:
+        _together = before

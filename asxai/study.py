@@ -91,6 +91,7 @@ class Study:
         )
 
     @classmethod
+    @parallel.together()
     def train(cls, data_set: str | Path, *, folder: str | Path | None = None, device="cpu", **parameters) -> "Study":
         """Train on a registered data set or a folder of pictures per class, or take up where a killed run stopped.
 
@@ -111,7 +112,7 @@ class Study:
         missing = lambda: parallel.from_first(not (folder / "study.json").exists())
         if missing():
             # of two runs that want the same study, one trains it, the other waits
-            with paths.locked(folder) if parallel.rank() == 0 else nullcontext(), parallel.together():
+            with paths.locked(folder) if parallel.rank() == 0 else nullcontext():
                 if missing():
                     return cls._trained(config, data, folder, device, key)
         try:

@@ -45,6 +45,8 @@ for name, parameters in {runs!r}:
     study = asxai.Study.train({str(pictures)!r}, folder={str(tmp_path)!r} + "/" + name, **parameters)
     with open(f"{tmp_path}/{{name}}-{{os.environ['RANK']}}.txt", "w") as file:
         print(study.metrics, study.prototypes.to_csv(), file=file)
+    if os.environ["RANK"] == "0":  # what one does alone waits for nobody
+        study.predict_split(study.data.test), study.concepts()
 """)
     environment = os.environ | {
         "ASXAI_RUNS": str(tmp_path / "runs"),
