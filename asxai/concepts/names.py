@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..study import Study
 
 LEAST_IOU = 0.05  # of a concept and a part that may name it
-MOST = 1500  # pictures that concepts are found on
+MOST = 1000  # pictures that concepts are found on
 FORMAT = 1  # of the file of names
 HOW = (
     "Write what each concept shows between the quotes after its name. The figures of concepts (02_concepts_... and "
