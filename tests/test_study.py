@@ -184,6 +184,18 @@ def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypat
     assert not torch.equal(kept(other, data.train), first)
 
 
+def test_a_study_of_features_that_are_not_kept(study, pictures, tmp_path, monkeypatch):
+    """They are computed in every epoch, in batches of other pictures: the same but for the last of three digits."""
+    monkeypatch.setattr("asxai.paths.CACHE", tmp_path / "features")
+    anew = asxai.Study.train(pictures, folder=tmp_path / "study", cache_gb=0.0, **QUICK)
+    assert not (tmp_path / "features").exists()
+    np.testing.assert_allclose(anew.log["total"].dropna(), study.log["total"].dropna(), rtol=2e-3)
+    np.testing.assert_allclose(anew.basis_before, study.basis_before, atol=5e-3)
+    assert anew.metrics["test_accuracy"] == study.metrics["test_accuracy"]
+    again = asxai.Study.train(pictures, folder=study.folder, cache_gb=1.5, **QUICK)  # where they lie is no difference
+    assert again.metrics == study.metrics and again.model.cache_gb == 1.5
+
+
 @pytest.mark.parametrize("writes", [1, 5, 9])
 def test_sigkill_then_the_same_call_equals_an_uninterrupted_run(study, pictures, tmp_path, writes):
     """The process kills itself after so many atomic writes: in feature shards, in training, in saving the study."""
