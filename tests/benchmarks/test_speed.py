@@ -1,8 +1,5 @@
 """`make bench` runs; what it measures does the work that it says. How fast that is, no test asks."""
 
-import time
-from types import SimpleNamespace
-
 import pandas as pd
 import pytest
 import torch
@@ -53,8 +50,7 @@ def test_the_table_of_measurements(monkeypatch, capsys):
         monkeypatch.setattr(speed, name, lambda device, pictures: speed.paired_ratio(lambda: None, lambda: None))
     monkeypatch.setattr(speed, "cached_epoch", lambda device, pictures: 0.5)
     monkeypatch.setattr(speed, "inversion", lambda device, pictures: (20.0, 4.0, 0.2))
-    monkeypatch.setattr(speed, "explanation", lambda study: (0.2, 0.3, 0.1))
-    monkeypatch.setattr(speed.Study, "train", lambda *_, **__: None)
+    monkeypatch.setattr(speed, "explaining", lambda device, folder: ([26.0, 10.0], 3.0))
     sizes = lambda count, device: dict(pictures=count, peak=1 + count / 10_000, seconds=count / 100)
     monkeypatch.setattr(speed, "measured", sizes)
     speed.main("cpu", "300", "3000")
@@ -65,18 +61,18 @@ def test_the_table_of_measurements(monkeypatch, capsys):
     assert table.index[0] in capsys.readouterr().out and (table["value"] >= 0).all() and (table["cores"] > 0).all()
 
 
-def test_the_race_and_the_explanation_measure_what_they_say(pictures, monkeypatch):
-    larger = torch.nn.functional.interpolate(pictures.float(), size=176).to(torch.uint8)
-    ratio, paper, fast = speed.inversion(CPU, larger, steps=2)
-    assert ratio > 0 and paper == pytest.approx(ratio * fast)
-    calls = []
-    study = SimpleNamespace(
-        data=SimpleNamespace(test=SimpleNamespace(paths=["a"])),
-        explain=lambda picture: calls.append(time.sleep(0.02)),
-        activate=lambda picture: time.sleep(0.005),
+def test_the_race_is_between_both_methods_of_inversion(monkeypatch):
+    targets = []
+    monkeypatch.setattr(
+        speed, "race", lambda network, goal, size, steps: (targets.append((goal, size, steps)), RACE)[1]
     )
-    beyond, whole, forward = speed.explanation(study)
-    assert 0.01 < beyond < 0.1 and whole > forward and len(calls) == speed.PAIRS + 1
+    pictures = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    assert speed.inversion(CPU, pictures, steps=3) == (8.0, 4.0, 0.5)
+    ((goal, size, steps),) = targets
+    assert goal.shape[2:] == (8, 8) and (size, steps) == (128, 3)
+
+
+RACE = (pd.DataFrame({"method": ["paper", "fast"], "speedup": [1.0, 8.0], "seconds_to_reach": [4.0, 0.5]}), {})
 
 
 def test_a_study_of_drawn_pictures_says_what_it_took():

@@ -150,7 +150,7 @@ def test_many_pictures_are_spread_over_classes_and_few_are_all_used(monkeypatch)
     train = Split(tuple(map(str, range(77))), labels, tuple(map(str, range(77))))
     study = SimpleNamespace(data=SimpleNamespace(train=train), class_names=("a", "b", "c"))
     assert looked_at(study) is train
-    monkeypatch.setattr("asxai.concepts.names.MOST", 30)
+    monkeypatch.setattr("asxai.concepts.names.LOOKED_AT", 30)
     some = looked_at(study)
     assert some.class_counts().tolist() == [10, 7, 10] and some.origin[0] is train
     assert {"0", "39", "40", "46", "47", "76"} <= set(some.paths), "from the first to the last of a class"
