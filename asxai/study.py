@@ -13,6 +13,7 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,13 +22,13 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError
 
-from . import paths
+from . import parallel, paths
 from .cache import code_hash, digest_of, key_of, load_tensors, save_tensors
 from .concepts.concepts import Concepts
 from .concepts.names import study_concepts
 from .config import Config
 from .data.datasets import DataSet, Split, load_data_set
-from .data.features import BATCH, split_features
+from .data.features import BATCH, Features, split_features
 from .data.pictures import DataError, picture_list, to_batch
 from .explain import bundle
 from .explain.explainer import Explainer, Explanation
@@ -92,38 +93,43 @@ class Study:
         )
 
     @classmethod
+    @parallel.together()
     def train(cls, data_set: str | Path, *, folder: str | Path | None = None, device="cpu", **parameters) -> "Study":
         """Train on a registered data set or a folder of pictures per class, or take up where a killed run stopped.
+
+        Started by torchrun, its processes train one study together, see `asxai.parallel`.
 
         device: "cpu", "cuda", "mps". parameters: see `asxai.Config`; few pictures get more joint epochs than its
         default, unless they are given, see `asxai.model.recipe`. folder: where the study is kept; by default below
         `runs/studies`, named by data set and parameters, so that the same call later only loads it.
         Raises ValueError or TypeError that name the parameter, and `DataError` for pictures that cannot be used.
         """
-        config, device = Config.of(data_set, **parameters), usable_device(device)
-        data = load_data_set(config.data_set)
+        config, device = Config.of(data_set, **parameters), parallel.join(usable_device(device))
+        data = parallel.in_turn(lambda: load_data_set(config.data_set))  # the first may draw or fetch it
         if "joint_epochs" not in parameters:
             config = with_enough_steps(config, len(data.train))
         key = config.key(data.fingerprint, code_hash("data", "model"))  # what other code trained is another study
         kept = sorted((paths.RUNS / "studies").glob(f"*-{key}"))  # perhaps trained before the pictures were moved
         given, folder = folder, Path(folder or [*kept, paths.RUNS / "studies" / f"{data.name}-{key}"][0])
-        if not (folder / "study.json").exists():
-            with paths.locked(folder):  # of two processes that want the same study, one trains it, the other waits
-                if not (folder / "study.json").exists():
+        missing = lambda: parallel.from_first(not (folder / "study.json").exists())
+        if missing():
+            # of two runs that want the same study, one trains it, the other waits
+            with paths.locked(folder) if parallel.rank() == 0 else nullcontext():
+                if missing():
                     return cls._trained(config, data, folder, device, key)
         try:
             study = cls.load(folder, device=device)
         except WeightsError:
             if given:
                 raise
-            (folder / "study.json").unlink()  # one of ours is damaged: it is trained again
+            (folder / "study.json").unlink(missing_ok=True)  # one of ours is damaged: it is trained again
             return cls.train(data_set, device=device, **parameters)
         if study.config.key(study.metrics["data_fingerprint"]) != config.key(data.fingerprint):
             raise ValueError(
                 f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
                 "folder, or remove this one"
             )
-        study.config, study._data = config, data
+        study.config, study._data, study.model.cache_gb = config, data, config.cache_gb
         return study
 
     @classmethod
@@ -149,8 +155,10 @@ class Study:
         }
         prototypes = _prototype_table(trainer.prototypes, model, data)
         study = cls(config, model.eval(), data.class_names, metrics, log, prototypes, before, folder, data)
-        study._save()
-        trainer.checkpoint.unlink()
+        if parallel.rank() == 0:
+            study._save()
+            trainer.checkpoint.unlink()
+        parallel.wait()
         return study
 
     def _save(self):
@@ -299,7 +307,7 @@ class Study:
         """Best cosine of every basis vector in every picture of a split, `(picture, class, basis)`, from the cache."""
         return self._evaluated(split)["similarity"]
 
-    def features(self, split: Split) -> torch.Tensor:
+    def features(self, split: Split) -> Features:
         """Cached features of the fixed part of the network for a split of the data set, see `split_features`."""
         return split_features(self.model, split, self.config.size)
 

@@ -148,7 +148,7 @@ def check_photographs(study, concepts, sets, split, background):
     size = study.config.size
     for i, (picture, label) in enumerate(zip(to_batch(split.paths, size), split.labels)):
         with torch.inference_mode():
-            maps = study.model(study.features(split.take([i]))[0]).maps[:, label]
+            maps = study.model(study.features(split.take([i]))[0][:]).maps[:, label]
         strong = concepts.masks(maps, [label], size)[0].any(dim=0)  # where any concept is strong,
         at = np.arange(size) * 28 // size  # the cell of each pixel
         won = (concepts.winners(maps, [label])[0] > 0)[at][:, at]  # and where any wins
