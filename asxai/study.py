@@ -4,12 +4,9 @@
     study = Study.load(study.folder)
     study.predict(["a.jpg", pil_image, array, tensor]).frame()
 
-The folder holds `model.safetensors` (all weights), `study.json` (configuration, hashes, classes, metrics),
-`log.csv` (a row per step of training) and `prototypes.csv` (a row per basis vector: the patch that it became).
+What its folder holds is said in `asxai.store`.
 """
 
-import dataclasses
-import json
 import os
 import textwrap
 from collections.abc import Iterator
@@ -20,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 
-from . import parallel, paths
-from .cache import code_hash, digest_of, key_of, load_tensors, save_tensors
+from . import parallel, paths, store
+from .cache import code_hash
 from .concepts.concepts import Concepts
 from .concepts.names import study_concepts
 from .config import Config
@@ -35,10 +31,16 @@ from .explain.explainer import Explainer, Explanation
 from .model.backbones import WeightsError
 from .model.geometry import mean_subspace_distance, within_class_cosine
 from .model.protocnn import Activations, ProtoCNN
-from .model.recipe import build_model, patch_groups, training_features, usable_device, with_enough_steps
+from .model.recipe import (
+    build_model,
+    fidelity,
+    network_targets,
+    patch_groups,
+    training_features,
+    usable_device,
+    with_enough_steps,
+)
 from .model.training import Trainer, evaluate
-
-FORMAT = 1  # of study.json; raised when older folders can no longer be read
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,12 @@ class Study:
         given, folder = folder, Path(folder or [*kept, paths.RUNS / "studies" / f"{data.name}-{key}"][0])
         missing = lambda: parallel.from_first(not (folder / "study.json").exists())
         if missing():
+            model = build_model(config, len(data.class_names)).to(device)  # if it cannot be had, nothing is begun
+            targets = network_targets(model, data, config)
             # of two runs that want the same study, one trains it, the other waits
             with paths.locked(folder) if parallel.rank() == 0 else nullcontext():
                 if missing():
-                    return cls._trained(config, data, folder, device, key)
+                    return cls._trained(config, data, folder, model, targets, key)
         try:
             study = cls.load(folder, device=device)
         except WeightsError:
@@ -133,11 +137,10 @@ class Study:
         return study
 
     @classmethod
-    def _trained(cls, config, data, folder, device, key):
-        model = build_model(config, len(data.class_names)).to(device)
+    def _trained(cls, config, data, folder, model, targets, key):
         train, validation = training_features(model, data, config)
         groups = patch_groups(config, model, *train, data.train.paths)
-        trainer = Trainer(model, config, train, validation, folder / "checkpoint.safetensors", key, groups)
+        trainer = Trainer(model, config, train, validation, folder / "checkpoint.safetensors", key, groups, targets)
         log, before = pd.DataFrame(trainer.run()), trainer.basis_before
         test = split_features(model, data.test, config.size, desc="test features")
         scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
@@ -153,37 +156,24 @@ class Study:
             "cycle": cycle,
             "data_fingerprint": data.fingerprint,
         }
+        if model.decides:  # how far it accounts for the given network
+            tried = evaluate(model, validation[0][0], validation[1], BATCH)["logits"]
+            metrics["network"] = fidelity(model, data.validation, tried, config)
+            metrics["test_network"] = fidelity(model, data.test, scores["logits"], config)
         prototypes = _prototype_table(trainer.prototypes, model, data)
         study = cls(config, model.eval(), data.class_names, metrics, log, prototypes, before, folder, data)
         if parallel.rank() == 0:
-            study._save()
+            store.write(study)
             trainer.checkpoint.unlink()
         parallel.wait()
         return study
 
-    def _save(self):
-        state = self.model.state_dict() | {"basis_before": self.basis_before}
-        notes = {
-            "format": FORMAT,
-            "config": dataclasses.asdict(self.config),
-            "class_names": list(self.class_names),
-            "backbone_fingerprint": self.model.backbone.fingerprint(),
-            "torch": torch.__version__,
-            "metrics": self.metrics,
-        }
-        save_tensors(self.folder / "model.safetensors", state)
-        for name, table in (("log.csv", self.log), ("prototypes.csv", self.prototypes)):
-            paths.write_atomically(self.folder / name, lambda path: table.to_csv(path, index=False))
-            notes[name] = digest_of(self.folder / name)
-        text = json.dumps(notes | {"checksum": key_of(json.dumps(notes, sort_keys=True))}, indent=1)
-        # last, for its presence says that the study is complete
-        paths.write_atomically(self.folder / "study.json", lambda path: path.write_text(text, encoding="utf-8"))
-
     @classmethod
-    def load(cls, folder: str | Path, device="cpu", data_set=None) -> "Study":
+    def load(cls, folder: str | Path, device="cpu", data_set=None, backbone: torch.nn.Module | None = None) -> "Study":
         """Read a study from its folder. Raises FileNotFoundError or `WeightsError` that say what is wrong.
 
-        data_set: where its pictures are now, if they were moved since.
+        data_set: where its pictures are now, if they were moved since. backbone: the network again, for a study that
+        was trained on a module of yours; its weights come from the study where they are in it.
         """
         folder, moved = Path(folder), {"data_set": str(Path(data_set).resolve())} if data_set else {}
         if not (folder / "study.json").is_file():
@@ -191,42 +181,7 @@ class Study:
             if (folder / "checkpoint.safetensors").exists():
                 problem = "holds a run that was not finished: call Study.train again with the same parameters"
             raise FileNotFoundError(f"{folder} {problem}")
-        try:
-            path = folder / "study.json"
-            notes = json.loads(path.read_text(encoding="utf-8"))
-            checksum = notes.pop("checksum", None)
-            if checksum not in (None, key_of(json.dumps(notes, sort_keys=True))):
-                raise ValueError("its checksum is wrong")
-            if notes["format"] != FORMAT:
-                raise ValueError(f"format {notes['format']}; this version reads {FORMAT}")
-            config, class_names, metrics = (
-                Config(**notes["config"] | moved),
-                tuple(notes["class_names"]),
-                notes["metrics"],
-            )
-            for path in (folder / "log.csv", folder / "prototypes.csv"):
-                if digest_of(path) != notes.get(path.name, digest_of(path)):
-                    raise ValueError("it is not as it was written")
-            # class names stay text: a class may be called 001 or NA
-            texts = {"class": str, "source": str}
-            prototypes = pd.read_csv(path, dtype=texts, keep_default_na=False)
-            log = pd.read_csv(folder / "log.csv")
-            path = folder / "model.safetensors"
-            state, _ = load_tensors(path)
-        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-            raise WeightsError(f"{path} cannot be read ({error}); remove {folder} and train the study again") from error
-        model = build_model(config, len(class_names), load_weights=False)
-        before = state.pop("basis_before")
-        ours, theirs = ({k: tuple(v.shape) for k, v in s.items()} for s in (model.state_dict(), state))
-        if ours != theirs:
-            odd = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-            raise WeightsError(
-                f"{path} does not fit study.json beside it: {len(odd)} tensors differ, the first is "
-                f"{odd[0]} ({theirs.get(odd[0])} in the file, {ours.get(odd[0])} expected)"
-            )
-        model.load_state_dict(state)
-        model = model.to(usable_device(device)).eval()
-        return cls(config, model, class_names, metrics, log, prototypes, before, folder)
+        return cls(*store.read(folder, device, moved, backbone), folder)
 
     def export(self, path: str | Path, exemplars: bool = False) -> Path:
         """Write the study to one file with which others predict and explain, without the training pictures; its path.
@@ -314,6 +269,13 @@ class Study:
     def pictures(self, sources) -> np.ndarray:
         """uint8 `(picture, height, width, 3)`: pictures as the network sees them, for drawing."""
         return to_batch(picture_list(sources)[0], self.config.size).permute(0, 2, 3, 1).numpy()
+
+    def fidelity(self, split: Split) -> dict[str, float]:
+        """How far the Proto-CNN accounts for the network that it was given, see `asxai.model.recipe.fidelity`.
+
+        Raises ValueError where the backbone decides nothing, or no longer what was given.
+        """
+        return fidelity(self.model, split, self._evaluated(split)["logits"], self.config)
 
     def distinct_patches(self) -> float:
         """Share of basis vectors whose patch no other vector of their class became, in [0, 1]."""

@@ -47,6 +47,7 @@ ORDER = (
     ("results",),
     ("traits", "ranks"),
     ("explain",),
+    ("store",),
     ("study",),
     ("methods",),
     ("benchmarks",),

@@ -23,7 +23,7 @@ from ..data.features import BATCH
 from ..data.folders import tail
 from ..data.pictures import DataError, picture_list
 from .confidence import Confidence, evidence, fit_confidence, study_evidence
-from .explanation import Explanation
+from .explanation import Decision, Explanation
 from .judgement import judge
 from .rules import RULES, Rules
 from .scores import concept_activation, study_scores
@@ -45,6 +45,7 @@ class Seen(NamedTuple):
 
     pictures: torch.Tensor  # uint8 (picture, 3, size, size)
     out: "Activations"  # on the CPU
+    network: np.ndarray | None  # probabilities (picture, class) of the given network itself, where it decides
     similarity: np.ndarray  # global structural similarity, (picture, class)
     exemplars: list  # for each picture a function that reads uint8 (exemplar, height, width, 3)
     sources: list  # and their files, as "class/file"
@@ -101,10 +102,21 @@ class Explainer:
     @torch.inference_mode()
     def activate(self, pictures: torch.Tensor) -> "Iterator[Activations]":
         """Activations of uint8 pictures `(picture, 3, size, size)`, on the CPU, a batch at a time."""
-        device = self.study.model.feature_mean.device
+        for out, _ in self._decided(pictures):
+            yield out
+
+    def _decided(self, pictures):
+        """The same with what the given network itself makes of them, probabilities `(picture, class)` or None."""
+        model = self.study.model
         for batch in pictures.split(BATCH):
-            out = self.study.model(self.study.model.features(batch.to(device)))
-            yield type(out)(*(tensor.cpu() for tensor in out))
+            batch, network = batch.to(model.feature_mean.device), None
+            if model.decides:
+                features, logits = model.backbone.decide(batch)
+                network = logits.double().softmax(dim=1).cpu().numpy()
+            else:
+                features = model.features(batch)
+            out = model(features)
+            yield type(out)(*(tensor.cpu() for tensor in out)), network
 
     def pcs(self, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """PCS `(picture, class, concept)` and softmax `(picture, class)` of uint8 pictures, for `rules.tiers`."""
@@ -155,10 +167,10 @@ class Explainer:
     @torch.inference_mode()
     def look(self, pictures: torch.Tensor) -> Iterator[Seen]:
         """`Seen` of uint8 pictures `(picture, 3, size, size)`, a batch at a time: what takes longest of `explain`."""
-        for batch, out in zip(pictures.split(BATCH), self.activate(pictures)):
+        for batch, (out, network) in zip(pictures.split(BATCH), self._decided(pictures)):
             similarity = global_similarity(self._prototypes, batch, out.maps).double().numpy()
             nearest = self._nearest(out.similarity.flatten(1), out.logits.argmax(dim=1))
-            yield Seen(batch, out, similarity, *zip(*map(self._exemplars, nearest)))
+            yield Seen(batch, out, network, similarity, *zip(*map(self._exemplars, nearest)))
 
     def _exemplars(self, numbers: list):
         """What reads these training pictures, once and not before somebody looks at them, and their names."""
@@ -185,8 +197,14 @@ class Explainer:
         for i, label in enumerate(labels.tolist()):
             judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i], tiers[i])
             numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
+            network = None
+            if seen.network is not None:
+                best, fit = int(seen.network[i].argmax()), self.study.metrics["network"]
+                probability = float(seen.network[i, best])
+                network = Decision(class_names[best], probability, fit["agreement"], fit["correlation"])
+            said = {"assurance": assurances[i], "network": network}
             known = (*numbers, seen.exemplars[i], seen.sources[i])
-            explanations.append(Explanation(channels_last[i], class_names, names, *known, assurance=assurances[i]))
+            explanations.append(Explanation(channels_last[i], class_names, names, *known, **said))
         return explanations
 
     def _nearest(self, similarity, labels):

@@ -108,15 +108,21 @@ def guided_assignment(maps: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
 
 
 def loss_terms(
-    logits: Tensor, maps: Tensor, labels: Tensor, basis: Tensor, objective: str, groups: Tensor | None = None
+    logits: Tensor,
+    maps: Tensor,
+    labels: Tensor,
+    basis: Tensor,
+    objective: str,
+    groups: Tensor | None = None,
+    targets: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """All terms by name.
+    """All terms by name. targets: probabilities `(picture, class)` for the cross-entropy, by default of the labels.
 
     objective: "paper"; "balanced" for the paper's terms and the balanced assignment; "parts" for the paper's terms and
     the guided assignment, which needs `groups` `(picture, height, width)`.
     """
     terms = {
-        "cross_entropy": F.cross_entropy(logits, labels),  # equation 4
+        "cross_entropy": F.cross_entropy(logits, labels if targets is None else targets),  # equation 4
         "aggregation": aggregation(maps, labels),
         "separation": separation(maps, labels),
         "orthogonality": orthogonality(basis),

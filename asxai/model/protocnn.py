@@ -60,7 +60,8 @@ class ProtoCNN(nn.Module):
         backbone.requires_grad_(False)
         backbone.stages[self.fixed_stages :].requires_grad_(True)
         with torch.inference_mode():
-            blank = torch.zeros(1, 3, MINIMUM_SIZE, MINIMUM_SIZE, device=backbone.mean.device)
+            size = getattr(backbone, "size", MINIMUM_SIZE)  # some given networks take one size only
+            blank = torch.zeros(1, 3, size, size, device=backbone.mean.device)
             width = self.backbone_map(self.features(blank)).shape[1]
         # features of a fixed backbone differ in scale by channel; the trainer measures and sets both
         self.register_buffer("feature_mean", torch.zeros(1, width, 1, 1))
@@ -81,6 +82,11 @@ class ProtoCNN(nn.Module):
     @property
     def basis_per_class(self) -> int:
         return self.basis_vectors.shape[1]
+
+    @property
+    def decides(self) -> bool:
+        """Whether the backbone is a given network that is left as it is, with an output for each class."""
+        return bool(self.fixed_stages) and getattr(self.backbone, "outputs", 0) == self.classes
 
     @property
     def device(self) -> torch.device:

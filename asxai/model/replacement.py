@@ -77,15 +77,15 @@ def _best_of_all(*found):
     return tuple(pick(each)[0].to(part.device) for each, part in zip((cosine, where, patches), found))
 
 
-def fit_last_layer(model: ProtoCNN, similarity: Tensor, labels: Tensor, l1: float):
+def fit_last_layer(model: ProtoCNN, similarity: Tensor, labels: Tensor, l1: float, targets: Tensor | None = None):
     """Stage 3: cross-entropy plus `l1` times the sum of |weights to other classes' vectors|, weights in [-0.5, 1].
 
     Convex in the weights, so that there is one best value; L-BFGS-B finds it. A weight to another class is written as
     the difference of two positive parts, which makes its absolute value smooth.
-    similarity: `(picture, class, basis)`.
+    similarity: `(picture, class, basis)`. targets: probabilities `(picture, class)`, by default of the labels.
     """
     x = similarity.flatten(1).double().numpy()  # (picture, class * basis)
-    target = F.one_hot(labels, model.classes).double().numpy()
+    target = (F.one_hot(labels, model.classes) if targets is None else targets).double().numpy()
     penalty = l1 * (1 - model.own_class().flatten(1).double().numpy())  # (class, class * basis)
 
     def weights_of(parts):

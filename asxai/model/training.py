@@ -53,6 +53,7 @@ class Trainer:
 
     train, validation: `Features`, or tensors `(view, picture, channel, height, width)`, with labels `(picture,)`.
     groups: for the objective "parts", the basis vector that each patch is meant for, `(view, picture, height, width)`.
+    targets: probabilities `(picture, class)` to learn instead of the labels, see `recipe.network_targets`.
     checkpoint: the file to resume from and to save to. key: says what is trained on what; a checkpoint with another
     key is refused with a ValueError.
     After `run`, the model is the best of all cycles by validation loss; `log` has one row per step; `prototypes` says
@@ -60,8 +61,11 @@ class Trainer:
     holds the vectors as they were before they were replaced.
     """
 
-    def __init__(self, model: ProtoCNN, config: "Config", train, validation, checkpoint: Path, key="", groups=None):
+    def __init__(
+        self, model: ProtoCNN, config: "Config", train, validation, checkpoint: Path, key="", groups=None, targets=None
+    ):
         self.model, self.config, self.checkpoint, self.key, self.groups = model, config, checkpoint, key, groups
+        self.targets = targets
         (self.features, self.labels), (self.val_features, self.val_labels) = train, validation
         self.weights = {"cross_entropy": 1.0} | {name: getattr(config, name) for name in WEIGHTED}
         self.log, self.prototypes, self.basis_before = [], {}, None
@@ -103,7 +107,7 @@ class Trainer:
             return {}
         if stage == "last layer":
             similarity = evaluate(self.model, self.features[0], self.labels, self.config.batch_size)["similarity"]
-            fit_last_layer(self.model, similarity, self.labels, self.config.wrong_class_l1)
+            fit_last_layer(self.model, similarity, self.labels, self.config.wrong_class_l1, self.targets)
             return {}
         if i == 0 and not self.midway:
             self.optimiser = self._new_optimiser(stage)
@@ -136,7 +140,8 @@ class Trainer:
             groups = None if self.groups is None else self.groups[view, picture]
             features, groups = self._some_patches(features, groups, generator)
             labels = to_device(self.labels[picture], self.model.device)
-            for name, value in self._update(features, labels, groups, generator).items():
+            targets = None if self.targets is None else to_device(self.targets[picture], self.model.device)
+            for name, value in self._update(features, labels, groups, targets, generator).items():
                 totals[name] = totals.get(name, 0) + value.detach() / len(batches)
             if done % LOOKED_AT == 0 or done == len(batches):
                 self._check(totals)
@@ -169,16 +174,16 @@ class Trainer:
             groups = None if groups is None else groups.flatten(1)[:, None, chosen]
         return features, None if groups is None else to_device(groups, self.model.device)
 
-    def _update(self, features, labels, groups, generator):
+    def _update(self, features, labels, groups, targets, generator):
         """One optimiser step on one batch. Returns the loss terms and their weighted sum, `total`.
 
-        Of several processes each has its share of the features; labels and groups are those of the whole batch, and so
-        are the loss terms, for some weigh the patches of a batch against one another.
+        Of several processes each has its share of the features; labels, groups and targets are those of the whole
+        batch, and so are the loss terms, for some weigh the patches of a batch against one another.
         """
         noise = torch.randn(self.model.basis_vectors.shape, generator=generator) * self.config.sigma
         out = self.forward(features, to_device(noise, self.model.device))
         logits, maps = (parallel.joined_rows(rows, len(labels)) for rows in (out.logits, out.maps))
-        terms = loss_terms(logits, maps, labels, self.model.basis, self.config.objective, groups)
+        terms = loss_terms(logits, maps, labels, self.model.basis, self.config.objective, groups, targets)
         terms["total"] = sum(self.weights[name] * value for name, value in terms.items())
         self.optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
