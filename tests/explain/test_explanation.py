@@ -13,7 +13,7 @@ from PIL import Image
 
 KEYS = set(
     "predicted probability tier score sentence assurance other settled words classes concepts class_probabilities pcs "
-    "concept_probabilities similarity mask_pixels mask_files exemplars whole".split()
+    "concept_probabilities similarity mask_pixels mask_files exemplars whole network".split()
 )
 
 
