@@ -3,6 +3,8 @@
 A zero of normalised pictures is the mean colour of the backbone's training: the baseline of all that need one.
 """
 
+import warnings
+
 import numpy as np
 import torch
 from captum import attr
@@ -13,6 +15,7 @@ from torch import nn
 from .attributions import Attribution
 from .superpixels import COMPACTNESS, SEGMENTS, SIDE
 
+FEWEST = 4  # superpixels, below which a picture is cut into squares
 deep_lift.SUPPORTED_NON_LINEAR[nn.ReLU6] = deep_lift.nonlinear  # else DeepLIFT takes it for linear, and says nothing
 
 
@@ -68,7 +71,9 @@ class DeepLift(Attribution, name="DeepLIFT"):
     """
 
     def attribute(self, inputs, label):
-        return attr.DeepLift(self.network).attribute(inputs, target=label).sum(dim=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that hooks are set for a while
+            return attr.DeepLift(self.network).attribute(inputs, target=label).sum(dim=1)
 
 
 class GradCam(Attribution, name="Grad-CAM"):
@@ -140,6 +145,9 @@ def superpixels(picture: torch.Tensor) -> torch.Tensor:
     size = picture.shape[-1]
     small = nn.functional.interpolate(picture[None].cpu(), size=(SIDE, SIDE), mode="area")[0]
     pixels = ((small - small.amin()) / (small.amax() - small.amin()).clamp(min=1e-6)).permute(1, 2, 0).double().numpy()
-    segments = np.unique(slic(pixels, SEGMENTS, COMPACTNESS, start_label=0), return_inverse=True)[1]
+    segments = np.unique(slic(pixels, SEGMENTS, COMPACTNESS, start_label=0), return_inverse=True)[1].reshape(SIDE, SIDE)
+    if segments.max() < FEWEST:  # mere noise or one colour: squares
+        rows = np.arange(SIDE) * 6 // SIDE
+        segments = 6 * rows[:, None] + rows
     at = torch.arange(size) * SIDE // size
-    return torch.from_numpy(segments.reshape(SIDE, SIDE))[at[:, None], at][None, None].to(picture.device)
+    return torch.from_numpy(segments)[at[:, None], at][None, None].to(picture.device)
