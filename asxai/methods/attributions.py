@@ -92,6 +92,8 @@ class Classifier(nn.Module):
 class Attribution(Method):
     """One map for a class, of the `Classifier`."""
 
+    explains = "black box"
+
     def learn(self):
         self.network = Classifier(self.study)
 

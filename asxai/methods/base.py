@@ -51,6 +51,7 @@ class Method(ABC):
     name = ""
     percentile = 95.0  # of a map: above it lies the mask
     knows_parts = False  # of the very pictures that it explains: then agreement with parts says nothing
+    explains = ""  # the network that `scores` are of, where several methods explain one; else it is the method's own
     told = "nothing"  # what a person has to say of training pictures beyond their classes, such as "parts"
 
     def __init_subclass__(cls, name: str = ""):

@@ -43,6 +43,8 @@ class Craft(Factors, name="CRAFT"):
     is scaled by 0 to 1 has a closed form: the square of what it adds, over the sum of these squares.
     """
 
+    explains = "black box"
+
     def added(self, pictures, label):
         """What each factor adds to the logit, `(picture, factor)`: by least squares on the picture's own patches."""
         weight = linear_layer(self.study)[0][label]

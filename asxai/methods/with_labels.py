@@ -87,6 +87,7 @@ class LabelledCells(Method):
     """One reading of all classes, from cells of training pictures with their true part; 0 is the background."""
 
     told = "parts"
+    explains = "black box"
 
     def learn(self):
         train, grid = self.study.data.train, backbone_grid(self.study)

@@ -19,7 +19,7 @@ import numpy as np
 from . import animals, games, plants, scenes
 from .shapes import Canvas, Frame, Light
 
-__all__ = ["DATA_SETS", "Drawing", "Spec", "missing_parts", "parts_of", "render"]
+__all__ = ["DATA_SETS", "Drawing", "Spec", "loose_parts", "missing_parts", "parts_of", "render"]
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,11 @@ def parts_of(data_set: str, species: str) -> tuple[str, ...]:
         return spec.parts
     table = animals.WILD.get(species) or animals.WILD_HYBRIDS[species]
     return tuple(part for part in spec.parts if part in table)
+
+
+def loose_parts(data_set: str, species: str) -> tuple[str, ...]:
+    """The parts of this class or hybrid that carry no other, so that a picture may lack any of them."""
+    return tuple(part for part in parts_of(data_set, species) if part not in (*_CARRIED, *_NEVER_MISSING))
 
 
 def missing_parts(data_set: str, species: str, seed: int) -> frozenset[str]:
