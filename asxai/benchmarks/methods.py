@@ -12,20 +12,21 @@ import inspect
 import time
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
-import torch
 
+from .. import paths
 from ..cache import code_hash, kept_table, key_of
 from ..data.datasets import spread_over
 from ..data.pictures import to_batch
 from ..methods import METHODS, Method, fitted
 from ..methods.attributions import Attribution
 from ..methods.relevance import COMPOSITES, LRP
-from ..results import claim
-from ..statistics import bootstrap
+from ..results import DIGITS, claim
 from . import interventions, prototypes
+from .class_maps import mean_row, parents, removal
 from .interventions import part_relevance, rank_agreement
 from .map_measures import (
     cosine,
@@ -36,14 +37,11 @@ from .map_measures import (
     pointing,
     rank_correlation,
     shuffled_weights,
-    standardised,
     top_share,
 )
-from .ood import SMALLEST_PART, draw_hybrids, hybrid_kinds
 from .prototypes import OURS, row
 
 CONTROLS = ("uniform", "random", "edges")
-CEILING = ("ceiling", "concept whitening", "S-XAI")  # they are told where parts are
 MAPS = (
     *("saliency", "input x gradient", "integrated gradients", "SmoothGrad", "DeepLIFT", "Grad-CAM", "occlusion"),
     *("Shapley sampling", "KernelSHAP", "LIME", "LRP", "CRP", "CRAFT", "concept whitening"),
@@ -53,12 +51,14 @@ CONCEPTS = (
     *("CRP", "concept whitening", "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net", "S-XAI", "CRAFT"),
     *("top-k SAE", "k-means", "nmf", OURS, "ceiling"),
 )
+TRAINED = (OURS, "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net")  # networks that differ with the seed
+QUICK = ("saliency", "input x gradient", "DeepLIFT", "Grad-CAM", "LRP", "CRAFT", OURS, *CONTROLS)  # in a notebook
 LOWER = ("deletion", "other class", "random weights", "seconds", "passes", "fit seconds", "lines")
-COST = ("seconds", "passes", "fit seconds", "lines")
 # what is ranked; a measure's better side is in `LOWER` or higher
 OF_MAPS = ("Shapley", "Shapley per area", "contrast", "single deletion", "completeness", "parents", "in parts")
 OF_CONCEPTS = ("nmi", "consistency", "parents")
-CODE = ("data", "model", "concepts", "traits", "methods", "benchmarks.methods", "benchmarks.interventions")
+OWN_CODE = tuple(f"benchmarks.{name}" for name in ("methods", "interventions", "map_measures", "class_maps"))
+CODE = ("data", "model", "concepts", "traits", "methods", *OWN_CODE)
 COLUMNS = ["method", "seed", "measure", "value", "low", "high", "better"]
 
 
@@ -117,49 +117,10 @@ def _of_maps(method, study, split, truth, costly, hybrids):
         found |= dict(zip(("insertion", "deletion"), insertion_deletion(method, pixels, labels, evidence)))
         shuffled = evidence_of(shuffled_weights(method), pixels, labels)
         found["random weights"] = np.array([abs(rank_correlation(a, b)) for a, b in zip(evidence, shuffled)])
-    rows = [_mean(name, value, labels) for name, value in found.items()]
+    rows = [mean_row(name, value) for name, value in found.items()]
     rows += parents(method, study, hybrids)
-    return pd.DataFrame([*rows, row("seconds", seconds), row("passes", passes(method, pixels[:1], int(labels[0])))])
-
-
-def parents(method: Method, study, count: int) -> list[dict]:
-    """How often the parent of a hybrid's part has more evidence there than the other parent: one row, or none.
-
-    Maps of a method with concepts are those of all its concepts, at their highest; of others it is the evidence. Each
-    map in standard deviations, so that classes can be compared.
-    """
-    right, kinds = [], []
-    for name in hybrid_kinds(study.data.name) if count else ():
-        hybrids = draw_hybrids(study.data.name, name, count, study.config.size)
-        known = sorted({study.class_names.index(parent) for parent in hybrids.parents.values()})
-        masks = hybrids.parts[:, None] == np.arange(1, len(hybrids.part_names) + 1)[:, None, None]
-        masks = torch.from_numpy(masks).float()
-        strengths = []
-        for label in known:
-            maps = standardised(class_map(method, hybrids.pictures, label))
-            cells = torch.nn.functional.interpolate(masks, size=maps.shape[1:], mode="area")
-            strengths.append(torch.einsum("pkhw,phw->pk", cells, maps) / cells.sum(dim=(2, 3)).clamp(min=1e-9))
-        best = torch.stack(strengths, dim=2).numpy()
-        seen = masks.sum(dim=(2, 3)).numpy() >= SMALLEST_PART
-        for k, part in enumerate(hybrids.part_names):
-            if part in hybrids.parents:
-                at = known.index(study.class_names.index(hybrids.parents[part]))
-                rivals = np.delete(best[:, k], at, axis=1).max(axis=1)
-                hits = (best[:, k, at] > rivals) + 0.5 * (best[:, k, at] == rivals)
-                right.append(np.where(seen[:, k], hits, np.nan))
-                kinds.append(name)
-    if not right:
-        return []
-    hits = np.array(right)  # (part of a kind, picture)
-    by_picture = [np.nanmean(hits[np.array(kinds) == name], axis=0) for name in dict.fromkeys(kinds)]
-    return [_mean("parents", np.concatenate(by_picture), np.repeat(range(len(by_picture)), count))]
-
-
-def class_map(method: Method, pictures, label: int) -> torch.Tensor:
-    """One map of a class: the highest of its concepts, or its evidence, `(picture, height, width)`."""
-    if isinstance(method, Attribution) and len(method.names(label)) == 1:
-        return method.evidence(pictures, label)
-    return method.maps(pictures, label).float().amax(dim=1)
+    rows += [row("seconds", seconds), row("passes", passes(method, pixels[:1], int(labels[0])))]
+    return pd.DataFrame([*rows, row("lines", lines_of(type(method)))])
 
 
 def rules_agreement(study, pictures: int = 6) -> pd.DataFrame:
@@ -199,27 +160,10 @@ def _of_concepts(name, study, hybrids):
     start = time.perf_counter()
     method = METHODS[name]().fit(study)
     seconds = time.perf_counter() - start
-    rows = prototypes.measure(method, study).to_dict("records")
-    rows += [*parents(method, study, hybrids), removal(method, study)]
+    costly = isinstance(method, Attribution)  # each map is several ways back through the backbone
+    rows = prototypes.measure(method, study, peaks=not costly).to_dict("records")
+    rows += [*parents(method, study, hybrids), *([] if costly else [removal(method, study)])]
     return pd.DataFrame([*rows, row("fit seconds", seconds), row("lines", lines_of(type(method)))])
-
-
-def removal(method: Method, study, pictures: int = 4) -> dict:
-    """Share of concepts whose own map falls most, in its standard deviations, where their region is hidden."""
-    hits, labels, test = [], [], study.data.test
-    for label in range(len(study.class_names)):
-        split = spread_over(test.take(test.labels == label), pictures)
-        if len(method.names(label)) < 2 or not len(split):
-            continue
-        height = lambda pictures, label=label: method.maps(pictures, label).float().amax(dim=(2, 3))
-        maps = method.maps(split, label).float()
-        spread = maps.flatten(2).std(dim=2).clamp(min=1e-6)
-        before = height(split)
-        for k, hidden in enumerate(method.removed(split, label, fill="mean")):
-            falls = ((before - height(hidden)) / spread).numpy()
-            hits += (falls.argmax(axis=1) == k).tolist()
-            labels += [label] * len(falls)
-    return _mean("removal", np.array(hits, float), np.array(labels)) if hits else row("removal", np.nan)
 
 
 def lines_of(method: type[Method]) -> int:
@@ -230,15 +174,6 @@ def lines_of(method: type[Method]) -> int:
         used = [value for value in vars(kind).values() if inspect.isclass(value)]
         parts |= {one.__name__: one for value in used for one in value.__mro__ if one.__module__ == kind.__module__}
     return sum(len(inspect.getsource(kind).splitlines()) for kind in parts.values())
-
-
-def _mean(name, values, labels):
-    """A row of the mean over pictures `(picture,)` with its bootstrap interval."""
-    known = np.isfinite(values)
-    values, labels = np.asarray(values, float)[known], np.unique(np.asarray(labels)[known], return_inverse=True)[1]
-    if not len(values):
-        return row(name, np.nan)
-    return row(name, values.mean(), bootstrap(lambda w: (w @ values) / w.sum(axis=-1), labels * 0))
 
 
 def _tidy(tables):
@@ -267,6 +202,12 @@ def counts(table: pd.DataFrame) -> list[str]:
     return kept
 
 
+def kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """With a column `kind`, as `asxai.figures.methods.KINDS` has it."""
+    names = {OURS: "AS-XAI"} | dict.fromkeys(CONTROLS, "controls")
+    return table.assign(kind=table["method"].map(names).fillna("other methods"))
+
+
 def ranking(table: pd.DataFrame, measures) -> pd.DataFrame:
     """Methods by their mean rank over measures, 1 is best: `method`, `rank`, `told`, and the measures' values."""
     rows = means(table)
@@ -279,49 +220,75 @@ def ranking(table: pd.DataFrame, measures) -> pd.DataFrame:
     return result[["method", "rank", "told", *wide.columns]]
 
 
+# of Extended Data Table 1: (kind, what is said against it, the measure that says so, the method asked)
+LIMITATIONS = (
+    ("perturbation", "costly: passes a picture", "passes", "KernelSHAP"),
+    ("LRP", "agreement with exact Shapley values", "Shapley", "LRP"),
+    ("saliency", "alike for all classes: cosine of two", "other class", "saliency"),
+    ("integrated gradients", "alike for all classes: cosine of two", "other class", "integrated gradients"),
+    ("CAM", "coarse: share of evidence in parts", "in parts", "Grad-CAM"),
+    ("concept whitening", "causes unclear: agreement with Shapley", "Shapley", "concept whitening"),
+    ("ProtoPNet", "causes unclear: agreement with Shapley", "Shapley", "ProtoPNet"),
+    ("CRP", "costly: passes a picture", "passes", "CRP"),
+    ("AS-XAI", "passes a picture", "passes", OURS),
+    ("AS-XAI", "alike for all classes: cosine of two", "other class", OURS),
+    ("AS-XAI", "coarse: share of evidence in parts", "in parts", OURS),
+    ("AS-XAI", "agreement with exact Shapley values", "Shapley", OURS),
+)
+
+
 def limitations(table: pd.DataFrame, rules: pd.DataFrame) -> pd.DataFrame:
     """Extended Data Table 1 again: what it says against each kind of method, and the number that says so here."""
     value = means(table).set_index(["measure", "method"])["value"]
-    number = lambda measure, method: value.get((measure, method), np.nan)
-    ask = [
-        ("perturbation", "costly: passes a picture", "passes", "KernelSHAP"),
-        ("LRP", "rules differ: rank correlation of two rules", None, rules["correlation"].mean()),
-        ("LRP", "agreement with exact Shapley values", "Shapley", "LRP"),
-        ("saliency", "one map for all classes: cosine of two classes", "other class", "saliency"),
-        (
-            "integrated gradients",
-            "one map for all classes: cosine of two classes",
-            "other class",
-            "integrated gradients",
-        ),
-        ("CAM", "coarse: share of evidence in parts", "in parts", "Grad-CAM"),
-        ("concept whitening", "causal relation unclear: agreement with Shapley", "Shapley", "concept whitening"),
-        ("ProtoPNet", "causal relation unclear: agreement with Shapley", "Shapley", "ProtoPNet"),
-        ("CRP", "costly: passes a picture", "passes", "CRP"),
-        ("AS-XAI", "passes a picture", "passes", OURS),
-        ("AS-XAI", "cosine of two classes", "other class", OURS),
-        ("AS-XAI", "agreement with exact Shapley values", "Shapley", OURS),
-        ("AS-XAI", "share of evidence in parts", "in parts", OURS),
-    ]
-    rows = [(kind, words, own if measure is None else number(measure, own)) for kind, words, measure, own in ask]
+    number = lambda measure, asked: value.get((measure, asked), np.nan)
+    rows = [(kind, words, number(measure, asked)) for kind, words, measure, asked in LIMITATIONS]
+    rows.insert(1, ("LRP", "rules differ: rank correlation of two", rules["correlation"].mean()))
     return pd.DataFrame(rows, columns=["method", "question", "here"])
+
+
+def better_than_ours(table: pd.DataFrame, measures) -> pd.DataFrame:
+    """Where another method has the higher value: `measure`, `method`, `value`, `ours`, the best of each measure."""
+    rows = means(table)
+    rows = rows[rows["measure"].isin(measures) & ~rows["method"].isin((*CONTROLS, "ceiling"))]
+    ours = rows[rows["method"] == OURS].set_index("measure")["value"]
+    best = rows.loc[rows.groupby("measure", sort=False)["value"].idxmax()]
+    best = best.assign(ours=best["measure"].map(ours))
+    return best.loc[best["value"] > best["ours"], ["measure", "method", "value", "ours"]].reset_index(drop=True)
+
+
+def of_seed(table: pd.DataFrame, seed) -> pd.DataFrame:
+    """Rows of one seed, and those of methods that were measured once, for they do not depend on it."""
+    single = table.groupby("method")["seed"].transform("nunique") == 1
+    return table[(table["seed"] == seed) | single]
 
 
 def claims(maps: pd.DataFrame, concepts: pd.DataFrame) -> list[dict]:
     """Claims of notebook 11. Ranks are among methods that are told nothing of parts."""
     free = lambda table: table[[METHODS[name].told == "nothing" for name in table["method"]]]
-    rows = [claim("methods_compared", [len({*maps["method"], *concepts["method"]} - {*CONTROLS, "ceiling"})])]
+    compared = {*maps["method"], *concepts["method"]} - {*CONTROLS, "ceiling"}
+    rows, seeds = [claim("methods_compared", [len(compared)])], maps.loc[maps["method"] == OURS, "seed"].unique()
     for kind, table, measures in (("map", maps, counts(maps)), ("concept", concepts, OF_CONCEPTS)):
         own = free(table[~table["method"].isin(CONTROLS)])
-        places = [ranking(rows_, measures)["method"].tolist().index(OURS) + 1 for _, rows_ in own.groupby("seed")]
-        best = ranking(own, measures)["method"][0]
+        orders = [ranking(of_seed(own, seed), measures)["method"].tolist() for seed in seeds]
+        places = [order.index(OURS) + 1 for order in orders]
         rows.append(claim(f"as_xai_{kind}_rank", places, "", np.mean(places) == 1))
-        rows.append(claim(f"best_{kind}_method", [np.nan]) | {"here": best})
-    by_seed = maps[maps["measure"] == "Shapley"].pivot(index="seed", columns="method", values="value")
-    every = by_seed.drop(columns=[*CONTROLS], errors="ignore")
-    ours, best = by_seed[OURS], every.max(axis=1)
+        rows.append(claim(f"best_{kind}_method", [np.nan]) | {"here": ranking(own, measures)["method"][0]})
     rows.append(claim("uniform_comes_last", [len(counts(maps)) / len(OF_MAPS)]))
-    rows.append(claim("shapley_agreement_as_xai", ours, "", ours.mean() >= best.mean()))
+    agreement = maps[(maps["measure"] == "Shapley") & ~maps["method"].isin(CONTROLS)]
+    ours = agreement[agreement["method"] == OURS]["value"]
+    best = [of_seed(agreement, seed)["value"].max() for seed in seeds]
+    rows.append(claim("shapley_agreement_as_xai", ours, "", ours.mean() >= np.mean(best)))
     rows.append(claim("shapley_agreement_best", best))
     rows.append(claim("passes_as_xai", maps[(maps["method"] == OURS) & (maps["measure"] == "passes")]["value"]))
     return rows
+
+
+def keep_for_others(table: pd.DataFrame, data_set: str) -> pd.DataFrame:
+    """Put rows of a data set into `figures/methods.csv`, with versions, in place of those that it had."""
+    versions = {name: version(name) for name in ("torch", "captum", "zennit")}
+    new = table.assign(data_set=data_set, **versions).round(DIGITS)
+    path = paths.FIGURES / "methods.csv"
+    old = pd.read_csv(path) if path.exists() else new[:0]
+    every = pd.concat([old[old["data_set"] != data_set], new], ignore_index=True)
+    paths.write_atomically(path, lambda temporary: every.to_csv(temporary, index=False))
+    return every

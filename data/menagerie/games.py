@@ -66,19 +66,23 @@ KINDS = {name: _species(code) for name, code in CODES.items()}
 
 
 def _crosses() -> dict[str, dict[str, str]]:
-    """Ears, eyes and nose of one kind, legs and tail of another that shares none of its variants: no kind itself."""
+    """Ears, eyes and nose of one kind, legs and tail of another that shares none of its variants: no kind itself.
+
+    Head and body, which are the same in all, have no parent.
+    """
     crosses, used = {}, set()
     for (first, a), (second, b) in combinations(CODES.items(), 2):
         if used & {first, second} or any(x == y for x, y in zip(a, b)) or (*a[:3], *b[3:]) in CODES.values():
             continue
-        front = dict.fromkeys(("ear", "eye", "nose", "head"), first)
-        crosses[f"cross-{len(crosses) + 1}"] = front | dict.fromkeys(("leg", "tail", "body"), second)
+        crosses[f"cross-{len(crosses) + 1}"] = dict(zip(DECIDING, (first, first, first, second, second)))
         used |= {first, second}
     return dict(list(crosses.items())[:3])
 
 
 HYBRIDS = _crosses()
-CROSSED = {name: {part: KINDS[parent][part] for part, parent in parents.items()} for name, parents in HYBRIDS.items()}
+CROSSED = {
+    name: {part: KINDS[parent][part] for part, parent in parents.items()} | BUILD for name, parents in HYBRIDS.items()
+}
 
 
 def shares(kind: str) -> dict[str, float]:
