@@ -269,8 +269,8 @@ def claims(maps: pd.DataFrame, concepts: pd.DataFrame) -> list[dict]:
     rows, seeds = [claim("methods_compared", [len(compared)])], maps.loc[maps["method"] == OURS, "seed"].unique()
     for kind, table, measures in (("map", maps, counts(maps)), ("concept", concepts, OF_CONCEPTS)):
         own = free(table[~table["method"].isin(CONTROLS)])
-        orders = [ranking(of_seed(own, seed), measures)["method"].tolist() for seed in seeds]
-        places = [order.index(OURS) + 1 for order in orders]
+        ranks = [ranking(of_seed(own, seed), measures).set_index("method")["rank"] for seed in seeds]
+        places = [1 + int((rank < rank[OURS]).sum()) for rank in ranks]
         rows.append(claim(f"as_xai_{kind}_rank", places, "", np.mean(places) == 1))
         rows.append(claim(f"best_{kind}_method", [np.nan]) | {"here": ranking(own, measures)["method"][0]})
     rows.append(claim("uniform_comes_last", [len(counts(maps)) / len(OF_MAPS)]))
