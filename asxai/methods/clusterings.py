@@ -32,19 +32,19 @@ class Clustering(Method):
 
     def learn(self):
         self.clusters = self.given or self.study.model.basis_per_class
-        train, rng, self.scores = self.study.data.train, np.random.default_rng([self.study.config.seed, 30]), []
+        train, rng, self.readings = self.study.data.train, np.random.default_rng([self.study.config.seed, 30]), []
         for label, pictures in enumerate(train.class_counts()):
             chosen = []
             for batch in self._patches(train.take(train.labels == label)):
                 flat = batch.permute(0, 2, 3, 1).flatten(0, 2)
                 chosen.append(flat[rng.permutation(len(flat))[: CLUSTERED * len(batch) // pictures + 1]])
-            self.scores.append(self.score_of(torch.cat(chosen).numpy(), int(rng.integers(2**31))))
+            self.readings.append(self.score_of(torch.cat(chosen).numpy(), int(rng.integers(2**31))))
 
     def names(self, label):
         return tuple(f"cluster {k}" for k in range(1, self.clusters + 1))
 
     def maps(self, pictures, label):
-        return torch.cat([self.scores[label](batch) for batch in self._patches(pictures)])
+        return torch.cat([self.readings[label](batch) for batch in self._patches(pictures)])
 
     @torch.inference_mode()
     def _patches(self, pictures):
