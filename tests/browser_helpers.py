@@ -66,10 +66,8 @@ class Lab:
 
     def errors(self):
         """Tracebacks in the page, in outputs of cells and of widgets."""
-        return self.js(
-            'return [...document.querySelectorAll(\'[data-mime-type="application/vnd.jupyter.error"],'
-            '[data-mime-type="application/vnd.jupyter.stderr"]\')].map(output => output.innerText)'
-        )
+        kinds = ",".join(f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ("error", "stderr"))
+        return self.js(f"return [...document.querySelectorAll('{kinds}')].map(output => output.innerText)")
 
     def pictures(self, area=None):
         """Sources of the pictures that are shown in outputs, of all cells or of one output area."""
@@ -149,9 +147,8 @@ def lab(folder, **environment):
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
-    lab_places = {f"JUPYTERLAB_{kind}_DIR": kind.lower() for kind in ("SETTINGS", "WORKSPACES")}
-    places = lab_places | {f"JUPYTER_{kind}_DIR": kind.lower() for kind in ("CONFIG", "RUNTIME", "DATA")}
-    places["IPYTHONDIR"] = "ipython"
+    kinds = ("LAB_SETTINGS", "LAB_WORKSPACES", "_CONFIG", "_RUNTIME", "_DATA")
+    places = {f"JUPYTER{kind}_DIR": kind.split("_")[1].lower() for kind in kinds} | {"IPYTHONDIR": "ipython"}
     settings = os.environ | {name: str(home / place) for name, place in places.items()} | environment
     settings.pop("MPLBACKEND", None)  # that of the tests, which shows no figure in a notebook
     options = f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token={token}"
@@ -223,12 +220,9 @@ def with_parameters(notebook, **values):
         if cell["cell_type"] == "code":
             cell = cell | {"outputs": [], "execution_count": None}
         if "parameters" in cell["metadata"].get("tags", []):
-            lines = "".join(cell["source"]).splitlines()
-            known = {line.partition(" =")[0] for line in lines}
-            assert set(values) <= known, f"no parameter {set(values) - known}"
-            cell["source"] = "\n".join(
-                f"{name} = {values[name]!r}" if (name := line.partition(" =")[0]) in values else line for line in lines
-            )
+            known = {line.partition(" =")[0]: line for line in "".join(cell["source"]).splitlines()}
+            assert set(values) <= set(known), f"no parameter {set(values) - set(known)}"
+            cell["source"] = "\n".join(f"{n} = {values[n]!r}" if n in values else line for n, line in known.items())
         cells.append(cell)
     metadata = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
     return notebook | {"cells": cells, "metadata": metadata}

@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
 SCRATCH = Path(tempfile.mkdtemp(prefix="asxai-tests-"))
 os.environ.update(
     ASXAI_RUNS=str(SCRATCH / "runs"),
@@ -24,3 +26,39 @@ os.environ.update(
 
 def pytest_sessionfinish():
     shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+# For rooms that have no study of their own: two classes of ten pictures without part masks, and the basis of a trait.
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    from helpers import QUICK, picture_folder
+
+    import asxai
+
+    folder, quick = tmp_path_factory.mktemp("shapes"), QUICK | {"basis_per_class": 4, "joint_epochs": 1}
+    return asxai.Study.train(picture_folder(folder / "shapes", size=96), folder=folder / "study", **quick)
+
+
+@pytest.fixture(scope="session")
+def concepts(study):
+    """Made by hand: both classes share concept 1, the second class lacks concept 2."""
+    import numpy as np
+
+    from asxai.concepts.concepts import Concepts
+
+    return Concepts(np.array([[1, 2, 0, 1], [3, 0, 1, 3]]), ("concept 1", "concept 2", "concept 3"), study.class_names)
+
+
+@pytest.fixture(scope="session")
+def fast():
+    """Parameters of a basis that is made quickly."""
+    return dict(components=2, pictures=6, side=64, steps=12)
+
+
+@pytest.fixture(scope="session")
+def basis(study, concepts, fast):
+    from asxai.traits.basis import trait_basis
+
+    return trait_basis(study, concepts, study.class_names[0], "concept 1", **fast)

@@ -27,10 +27,8 @@ def tiny_backbone(channels=5, seed=0):
     """Two stages, smooth everywhere (tanh), 64 pixels to a 4x4 grid: fit for finite differences in float64."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        stages = [
-            ("first", nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Tanh())),
-            ("second", nn.Sequential(nn.Conv2d(4, channels, 2, stride=2), nn.Tanh())),
-        ]
+        first, second = nn.Conv2d(3, 4, 8, stride=8), nn.Conv2d(4, channels, 2, stride=2)
+        stages = [(name, nn.Sequential(layer, nn.Tanh())) for name, layer in (("first", first), ("second", second))]
         return Backbone("tiny", stages, (0.5,) * 3, (0.25,) * 3)
 
 
@@ -92,6 +90,12 @@ def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, see
             block[:: c + 1, :, c] = 255
             Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
     return folder
+
+
+def alike(*shape, seed=0):
+    """Features of pictures that are alike, as those of a network are: a common pattern, and noise."""
+    rng = np.random.default_rng(seed)
+    return rng.gamma(2, size=(1, *shape[1:])) + 0.4 * rng.gamma(2, size=shape)
 
 
 def noise(seed, height=20, width=24):
@@ -172,9 +176,8 @@ def slow_calibration_error(confidence, right, bins):
     """Expected calibration error by plain loops, for tests that compare with it."""
     error = 0.0
     for k in range(bins):
-        inside = [
-            i for i, value in enumerate(confidence) if k == min(int(value * bins), bins - 1)
-        ]  # the last bin also has what is certain
+        # the last bin also has what is certain
+        inside = [i for i, value in enumerate(confidence) if k == min(int(value * bins), bins - 1)]
         if inside:
             accuracy = sum(bool(right[i]) for i in inside) / len(inside)
             mean = sum(confidence[i] for i in inside) / len(inside)
@@ -189,11 +192,8 @@ def words(figure):
     of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     every = {id(label) for axis in of_axes for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)}
     within = {id(label) for axis in of_axes for tick in axis._update_ticks() for label in (tick.label1, tick.label2)}
-    return [
-        text
-        for text in found
-        if text.get_visible() and text.get_text().strip() and (id(text) not in every or id(text) in within)
-    ]
+    found = [text for text in found if text.get_visible() and text.get_text().strip()]
+    return [text for text in found if id(text) not in every or id(text) in within]
 
 
 def check_words(figure):
@@ -208,8 +208,13 @@ def check_words(figure):
             assert not [other for other, own in zip(found[:i], boxes) if box.padded(-1).overlaps(own.padded(-1))], text
 
 
+def texts(items):
+    """What stands in texts, labels of an axis, or entries of a legend."""
+    return [item.get_text() for item in items]
+
+
 def text_of(figure):
-    return [text.get_text() for text in words(figure)]
+    return texts(words(figure))
 
 
 def bright_noise(seed=0, height=40, width=40):

@@ -10,18 +10,15 @@ from asxai.run import parameters
 from asxai.run.plan import RunError
 
 
-def test_defaults_are_those_that_the_readme_describes():
+def test_defaults_are_those_that_the_readme_describes_and_whole_numbers_are_taken_for_floats():
     default = Config.of("x")
     assert (default.size, default.objective, default.views, default.joint_epochs) == (336, "parts", 2, 4)
     assert (default.cycles, default.patches, default.scene_vectors) == (2, 128, 2)
     backbone = build_model(default, 2, load_weights=False).backbone
     assert backbone.joined == ("block5",) and backbone.stage_names[-1] == "block6"
-    assert Config.of("oxford-pets", **PAPER).basis_per_class == 100 and Config.of("x", **PAPER).objective == "paper"
-
-
-def test_whole_numbers_are_taken_for_floats_and_many_vectors_need_no_orthogonality():
-    config = Config.of("x", basis_per_class=300, channels=64, orthogonality=0)
+    config = Config.of("x", basis_per_class=300, channels=64, orthogonality=0)  # which need no orthogonality
     assert (config.orthogonality, type(config.orthogonality)) == (0.0, float)
+    assert Config.of("oxford-pets", **PAPER).basis_per_class == 100 and Config.of("x", **PAPER).objective == "paper"
 
 
 @pytest.mark.parametrize(
@@ -36,18 +33,15 @@ def test_whole_numbers_are_taken_for_floats_and_many_vectors_need_no_orthogonali
         (dict(objective="parts", trainable="all"), ["objective='parts'", "trainable='all'", "'balanced'"]),
         (dict(basis_per_class=4, scene_vectors=4), ["scene_vectors=4", "basis_per_class=4"]),
         (dict(labels="random"), ["labels='random'", "true, shuffled"]),
-        (dict(scene_vectors=-1), ["scene_vectors=-1"]),
-        (dict(patches=-1), ["patches=-1"]),
         (dict(trainable="none"), ["trainable='none'", "head"]),
         (dict(weights="file.pth"), ["weights='file.pth'", "random"]),
         (dict(basis_per_class=200), ["basis_per_class=200", "channels=128", "orthogonality=0"]),
         (dict(basis_per_class=9, channels=8, orthogonality=0, orthonormal=True), ["basis_per_class=9", "channels=8"]),
-        (dict(basis_per_class=0), ["basis_per_class=0"]),
         (dict(learning_rate=-1.0), ["learning_rate=-1.0"]),
         (dict(sigma=float("nan")), ["sigma=nan"]),
-        (dict(joint_epochs=0), ["joint_epochs=0"]),
-        (dict(seed=-1), ["seed=-1"]),
         (dict(batch_size=1), ["batch_size=1", "2"]),
+        *(({name: -1}, [f"{name}=-1"]) for name in ("seed", "patches", "scene_vectors")),
+        *(({name: 0}, [f"{name}=0"]) for name in ("joint_epochs", "basis_per_class")),
     ],
 )
 def test_impossible_values_are_named_with_what_is_possible(parameters, words):
@@ -77,11 +71,8 @@ def notebook(folder, name, *lines):
 @pytest.fixture
 def notebooks(tmp_path):
     """One that trains, one that trains and has a parameter named like a field of `Config`, and one that does not."""
-    return [
-        notebook(tmp_path, "01_plain", "seed = 0", "training = {}"),
-        notebook(tmp_path, "02_sized", "seed = 0", 'training = {"channels": 64}', "size = 96"),
-        notebook(tmp_path, "03_other", "seed = 0"),
-    ]
+    lines = {"01_plain": ["training = {}"], "02_sized": ['training = {"channels": 64}', "size = 96"], "03_other": []}
+    return [notebook(tmp_path, name, "seed = 0", *own) for name, own in lines.items()]
 
 
 def planned(notebooks, *texts):

@@ -38,16 +38,12 @@ def differences(lock: str, conda: str, project: str) -> list[str]:
     lock, conda, project = pins(lock), pins(conda), lower_bounds(project)
     wrong = [f"environment.yml lacks {name}=={lock.get(name)}" for name in project.keys() - conda.keys()]
     wrong += [f"environment.yml has {name}, pyproject.toml has not" for name in conda.keys() - project.keys()]
-    wrong += [
-        f"environment.yml: {name}=={version}, but requirements.lock: {lock.get(name)}"
-        for name, version in conda.items()
-        if lock.get(name) != version
-    ]
-    return wrong + [
-        f"pyproject.toml: {name}>={bound}, but requirements.lock: {lock.get(name)}"
-        for name, bound in project.items()
-        if Version(lock.get(name, "0")) < Version(bound)
-    ]
+    other = {
+        f"environment.yml: {name}=={version}": name for name, version in conda.items() if lock.get(name) != version
+    }
+    older = [(name, bound) for name, bound in project.items() if Version(lock.get(name, "0")) < Version(bound)]
+    other |= {f"pyproject.toml: {name}>={bound}": name for name, bound in older}
+    return wrong + [f"{text}, but requirements.lock: {lock.get(name)}" for text, name in other.items()]
 
 
 def test_files_are_in_step():
@@ -95,12 +91,9 @@ def test_installed_versions_are_the_locked_ones():
 def test_every_locked_version_installs_on_the_oldest_python():
     """`make setup` is promised from this Python on; an upgrade with `make lock` must not take that back."""
     oldest = tomllib.loads(PROJECT)["project"]["requires-python"].removeprefix(">=") + ".0"
-    demands = {item.metadata["Name"]: item.metadata["Requires-Python"] for item in metadata.distributions()}
-    assert [
-        name
-        for name, demand in demands.items()
-        if demand and same_name(name) in pins(LOCK) and oldest not in SpecifierSet(demand)
-    ] == []
+    demands = {item.metadata["Name"]: item.metadata["Requires-Python"] or "" for item in metadata.distributions()}
+    locked = {name: demand for name, demand in demands.items() if same_name(name) in pins(LOCK)}
+    assert [name for name, demand in locked.items() if oldest not in SpecifierSet(demand)] == []
 
 
 def test_every_text_file_is_opened_with_its_encoding():
@@ -129,11 +122,8 @@ def test_every_line_of_the_conda_file_has_a_reason():
 
 def test_every_import_is_a_direct_dependency():
     """What the package, the drawings, the tests and the notebooks import is listed, not found by luck."""
-    sources = {
-        path: path.read_text()
-        for folder in ("asxai", "data/menagerie", "tests")
-        for path in (ROOT / folder).rglob("*.py")
-    }
+    folders = (ROOT / folder for folder in ("asxai", "data/menagerie", "tests"))
+    sources = {path: path.read_text() for folder in folders for path in folder.rglob("*.py")}
     for path in NOTEBOOKS.glob("*.ipynb"):
         cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         plain = [line for cell in cells for line in "".join(cell["source"]).splitlines() if line[:1] not in "%!?"]

@@ -38,16 +38,13 @@ def test_the_data_sets_are_complete():
     assert {"liger", "tigon", "zorse", "tapir"} <= set(DATA_SETS[WILD].hybrids)
 
 
-@pytest.mark.parametrize("size", [64, 97])
-def test_a_drawing_has_the_promised_arrays(size):
-    drawing = render(WILD, "liger", 3, size=size)
-    assert drawing.picture.shape == (size, size, 3) and drawing.picture.dtype == np.uint8
-    assert drawing.parts.shape == (size, size) and drawing.parts.dtype == np.uint8
-    assert drawing.parts.max() <= len(DATA_SETS[WILD].parts)
-    assert (drawing.species, drawing.fine, drawing.removed) == ("liger", None, frozenset())
-
-
-def test_the_same_arguments_draw_the_same_picture_and_other_seeds_another():
+def test_a_drawing_has_the_promised_arrays_and_the_same_arguments_draw_the_same_picture():
+    for size in (64, 97):
+        drawing = render(WILD, "liger", 3, size=size)
+        assert drawing.picture.shape == (size, size, 3) and drawing.picture.dtype == np.uint8
+        assert drawing.parts.shape == (size, size) and drawing.parts.dtype == np.uint8
+        assert drawing.parts.max() <= len(DATA_SETS[WILD].parts)
+        assert (drawing.species, drawing.fine, drawing.removed) == ("liger", None, frozenset())
     for data_set in DATA_SETS:
         species = DATA_SETS[data_set].classes[0]
         one, other = render(data_set, species, 5, size=96), render(data_set, species, 6, size=96)
@@ -118,16 +115,13 @@ def test_every_expected_part_is_big_enough_to_see(data_set, species):
             assert share == 0, f"{species} should have no {part}"
 
 
-def test_hybrids_take_each_part_from_a_parent_that_has_it():
+def test_hybrids_take_each_part_from_a_parent_that_has_it_the_liger_and_the_tapir_as_in_the_study():
     spec = DATA_SETS[WILD]
     for name, parents in spec.hybrids.items():
         assert set(parents.values()) <= set(spec.classes) and len(set(parents.values())) >= 2
         assert set(parents) == set(parts_of(WILD, name))
         for part, parent in parents.items():
             assert animals.WILD_HYBRIDS[name][part] is animals.WILD[parent][part]
-
-
-def test_the_liger_and_the_tapir_have_the_parents_of_the_study():
     hybrids = DATA_SETS[WILD].hybrids
     assert {hybrids["liger"][p] for p in ("head", "ear", "eye", "nose", "mane")} == {"lion"}
     assert {hybrids["liger"][p] for p in ("body", "leg", "tail")} == {"tiger"}
@@ -235,26 +229,18 @@ def test_missing_parts_are_rare_reproducible_and_leave_something_to_see():
         assert render(data_set, species, 0, size=64, remove=next(m for m in missing if m)).parts.any()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (dict(data_set="menagerie-fish"), ("data_set", "menagerie-fish", PETS)),
-        (dict(species="lion"), ("species", "lion", "cat")),
-        (dict(remove={"wing"}), ("remove", "wing", "ear")),
-        (dict(remove="ear"), ("remove", "ear", "collection")),
-        (dict(fine="beagle"), ("fine", "beagle", "tabby")),
-        (dict(size=31), ("size", "31", "32")),
-        (dict(size=64.0), ("size", "64.0", "32")),
-        (dict(seed=-1), ("seed", "-1", "0")),
-    ],
-)
-def test_wrong_arguments_are_named(arguments, words):
+# what is given, and a word of the remedy
+WRONG = [("data_set", "menagerie-fish", PETS), ("species", "lion", "cat"), ("fine", "beagle", "tabby")]
+WRONG += [("remove", {"wing"}, "ear"), ("remove", "ear", "collection")]
+WRONG += [("size", 31, "32"), ("size", 64.0, "32"), ("seed", -1, "0")]
+
+
+@pytest.mark.parametrize("argument, value, remedy", WRONG)
+def test_wrong_arguments_are_named(argument, value, remedy):
     with pytest.raises(ValueError) as error:
-        render(**{"data_set": PETS, "species": "cat", "seed": 0, **arguments})
-    assert all(word in str(error.value) for word in words), error.value
-
-
-def test_helpers_check_their_arguments_too():
+        render(**{"data_set": PETS, "species": "cat", "seed": 0} | {argument: value})
+    named = value if isinstance(value, set) else [str(value)]
+    assert all(word in str(error.value) for word in (argument, *named, remedy)), error.value
     with pytest.raises(ValueError, match="species 'lion'"):
         missing_parts(PETS, "lion", 0)
     with pytest.raises(ValueError, match="data_set 'x'"):

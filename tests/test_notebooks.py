@@ -10,6 +10,7 @@ import subprocess
 import sys
 from statistics import median
 
+import nbformat
 import pytest
 
 from asxai.paths import NOTEBOOKS
@@ -19,10 +20,7 @@ FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|home|root|tmp|var|mnt|opt|usr|Users|private)/")
 
 
-@pytest.fixture(
-    params=FILES or [pytest.param(None, marks=pytest.mark.skip("no notebook yet"))],
-    ids=lambda path: path.stem if path else "none",
-)
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
 def notebook(request):
     return json.loads(request.param.read_text()) | {"path": request.param}
 
@@ -39,24 +37,17 @@ def tagged(notebook, tag):
     return [cell for cell in cells(notebook, "code") if tag in cell["metadata"].get("tags", [])]
 
 
-def test_code_cells_are_short(notebook):
+def test_code_cells_are_short_as_many_as_text_cells_and_small_enough_to_be_shown(notebook):
     lengths = [sum(bool(line.strip()) for line in source(cell).splitlines()) for cell in cells(notebook, "code")]
-    assert median(lengths) <= 6
+    assert median(lengths) <= 6 and max(lengths) <= 40
     assert sum(length <= 15 for length in lengths) >= 0.9 * len(lengths)
-    assert max(lengths) <= 40
-
-
-def test_as_many_text_cells_as_code_cells(notebook):
-    assert len(cells(notebook, "markdown")) >= len(cells(notebook, "code"))
+    assert len(cells(notebook, "markdown")) >= len(lengths)
+    assert notebook["path"].stat().st_size < 2_000_000
 
 
 def test_defines_no_function_and_no_class(notebook):
-    found = [
-        line
-        for cell in cells(notebook, "code")
-        for line in source(cell).splitlines()
-        if re.match(r"\s*(async\s+def|def|class)\s+\w", line)
-    ]
+    lines = [line for cell in cells(notebook, "code") for line in source(cell).splitlines()]
+    found = [line for line in lines if re.match(r"\s*(async\s+def|def|class)\s+\w", line)]
     assert found == [], "functions and classes belong into the package"
 
 
@@ -73,12 +64,9 @@ def test_one_cell_of_literal_parameters(notebook):
     assert not any(isinstance(value, tuple) for value in found.values()), "a list instead: papermill knows no tuple"
 
 
-def test_some_numbers_are_checked(notebook):
+def test_committed_as_executed_from_top_to_bottom_and_some_numbers_are_checked(notebook):
     checked = tagged(notebook, "nbval-check-output")
     assert checked and all(cell["outputs"] for cell in checked)
-
-
-def test_committed_as_executed_from_top_to_bottom(notebook):
     executed = [cell for cell in cells(notebook, "code") if source(cell).strip()]
     assert [cell["execution_count"] for cell in executed] == list(range(1, len(executed) + 1))
     outputs = [output for cell in executed for output in cell["outputs"]]
@@ -101,38 +89,15 @@ def test_written_by_make_notebooks(notebook):
     assert found == []
 
 
-def test_small_enough_to_be_shown(notebook):
-    assert notebook["path"].stat().st_size < 2_000_000
-
-
 @pytest.mark.parametrize("shown, status", [("0.333", 0), ("0.334", 1)])
 def test_nbval_notices_a_wrong_number(tmp_path, shown, status):
     """The very flags of `make test`, on a notebook whose committed output is right, and on one where it is not."""
-    cell = {
-        "cell_type": "code",
-        "id": "third",
-        "metadata": {"tags": ["nbval-check-output"]},
-        "execution_count": 1,
-        "source": "print(round(1 / 3, 3))",
-        "outputs": [{"output_type": "stream", "name": "stdout", "text": f"{shown}\n"}],
-    }
+    cell = nbformat.v4.new_code_cell("print(round(1 / 3, 3))", metadata={"tags": ["nbval-check-output"]})
+    cell.update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text=f"{shown}\n")])
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    (tmp_path / "numbers.ipynb").write_text(
-        json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
-    )
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--nbval-lax",
-            "--nbval-current-env",
-            "--nbval-cell-timeout=60",
-            "numbers.ipynb",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "numbers.ipynb")
+    flags = "-m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=60 numbers.ipynb"
+    command = [sys.executable, *flags.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == status, done.stdout + done.stderr
     assert status == 0 or ("0.334" in done.stdout and "0.333" in done.stdout)

@@ -39,11 +39,8 @@ def files(tmp_path_factory):
 
 pictures = st.lists(st.integers(0, 19), max_size=6)  # which of them a folder holds; one may be there twice
 classes = st.dictionaries(file_names, pictures, max_size=4)
-trees = (
-    classes
-    | st.fixed_dictionaries({"train": classes, "test": classes})
-    | st.dictionaries(file_names, classes, max_size=3)
-)
+splits = st.fixed_dictionaries({"train": classes, "test": classes})
+trees = classes | splits | st.dictionaries(file_names, classes, max_size=3)
 
 
 def fill(place, tree, files):

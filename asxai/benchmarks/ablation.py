@@ -6,12 +6,11 @@
     beside(arms, class_name, concept)                           # Figure 7c; 7a, b are in `concept_cosines`
 
 An arm is a change of `asxai.Config`, which trains another study; or another method on the same study, such as
-{"method": "superpixels"}; or {"replaced": False}, with the vectors as they were before they became patches. So any
-method of `asxai.methods` can stand beside the arms that train this study in another way, which are no methods.
+{"method": "superpixels"}; or {"replaced": False}, with the vectors as they were before they became patches.
 
-Everything but the measures of `asxai.benchmarks.prototypes` is computed on cached feature maps: where a concept is, is
-a set of cells of the backbone's grid. Black patches, to which a network may react, and passes through the backbone are
-spared, so that all arms and seeds can be measured alike.
+Everything but the measures of `asxai.benchmarks.prototypes` is computed on cached feature maps: a concept lies in a set
+of cells of the backbone's grid. So there are no black patches, to which a network may react, and no passes through the
+backbone: all arms and seeds can be measured alike.
 """
 
 import copy
@@ -30,7 +29,7 @@ from ..concepts.names import is_named_after
 from ..config import Config
 from ..data.features import BATCH
 from ..data.pictures import to_batch
-from ..methods import METHODS, Method, fitted
+from ..methods import METHODS, Method
 from ..methods.superpixels import SIDE
 from ..model.replacement import fit_last_layer
 from ..model.training import evaluate
@@ -59,10 +58,7 @@ FURTHER = {
     "not replaced": {"replaced": False},
     "paper's objective": {"objective": "paper"},
     "balanced objective": {"objective": "balanced"},
-    "M = 5": {"basis_per_class": 5},
-    "M = 20": {"basis_per_class": 20},
-    "M = 50": {"basis_per_class": 50},
-    "M = 100": {"basis_per_class": 100},
+    **{f"M = {vectors}": {"basis_per_class": vectors} for vectors in (5, 20, 50, 100)},
     "D = 64": {"channels": 64},
     "M = 100, D = 64": {"basis_per_class": 100, "channels": 64, "orthogonality": 0.0},  # as published: M > D
     "sigma = 0": {"sigma": 0.0},
@@ -71,16 +67,8 @@ FURTHER = {
 SPECIAL = ("method", "options", "replaced")  # what is no parameter of `Config`; options are those of the method
 NO_DIFFERENCE = "no difference seen"  # 0 is in the intervals, which may be wide
 # name: which side is better; these are compared, a table may hold more
-MEASURES = {
-    "nmi": "higher",
-    "purity": "higher",
-    "specificity": "higher",
-    "q-q r2": "higher",
-    "accuracy": "higher",
-    "cosine": "lower",
-    "cosine before": "lower",
-    "off-diagonal": "lower",
-}
+MEASURES = dict.fromkeys(("nmi", "purity", "specificity", "q-q r2", "accuracy"), "higher")
+MEASURES |= dict.fromkeys(("cosine", "cosine before", "off-diagonal"), "lower")
 CODE = ("model", "concepts", "traits", "methods", "benchmarks")  # that measures depend on
 COLUMNS = ["settings", "arm", "seed", "measure", "value", "low", "high"]
 PICTURES = 80  # of a class, in which the places of concepts are compared
@@ -103,24 +91,23 @@ def named(names: list, extra: dict | None = None) -> dict:
 def train_arms(data_set, arms: dict = ARMS, seed: int = 0, device: str = "cpu", **parameters) -> dict[str, Method]:
     """A fitted method by the name of its arm, all with the same seed and `parameters`; see the module's docstring.
 
-    What was trained before is only loaded. A method that knows parts is left out where there are no part masks. Raises
-    ValueError or TypeError as `Config` does, before anything is trained, for an arm that cannot be, and ValueError for
-    a method without concepts.
+    A method that knows parts is left out where there are no part masks. Raises ValueError or TypeError as `Config`
+    does, before anything is trained, for an arm that cannot be, and ValueError for a method without concepts.
     """
-    own = {arm: parameters | {k: v for k, v in arms[arm].items() if k not in SPECIAL} for arm in arms}
+    fields = {arm: parameters | {k: v for k, v in arms[arm].items() if k not in SPECIAL} for arm in arms}
     for arm, changes in arms.items():
         if changes.get("method", "this study") not in METHODS:
             raise ValueError(f"arm {arm!r} has method={changes['method']!r}; use one of {', '.join(METHODS)}")
-        Config.of(data_set, seed=seed, **own[arm])
-    made = {}
+        Config.of(data_set, seed=seed, **fields[arm])
+    trained = {}
     for arm, changes in arms.items():
-        study = Study.train(data_set, seed=seed, device=device, **own[arm])
+        study = Study.train(data_set, seed=seed, device=device, **fields[arm])
         method = METHODS[changes.get("method", "this study")](**changes.get("options", {}))
         if study.data.part_names or not method.needs_parts:
-            made[arm] = method.fit(study if changes.get("replaced", True) else without_replacement(study))
+            trained[arm] = method.fit(study if changes.get("replaced", True) else without_replacement(study))
             if not method.has_concepts():
                 raise ValueError(f"arm {arm!r}: {method.name!r} only predicts; use a method that has concepts")
-    return made
+    return trained
 
 
 def without_replacement(study: Study) -> Study:
@@ -135,44 +122,42 @@ def without_replacement(study: Study) -> Study:
     return replace(study, model=model, folder=study.folder / "not-replaced", _data=study.data)
 
 
-def measure(method: str | Method, study: Study, pictures: int = 80, measured: int = 80) -> pd.DataFrame:
+def measure(method: Method, pictures: int, measured: int) -> pd.DataFrame:
     """All measures of a method: `measure`, `value`, `low` and `high`, a 95 % bootstrap interval over pictures, or NaN.
 
-    Those of `asxai.benchmarks.prototypes.measure`, with the black box's accuracy for a method that does not predict;
+    Measures of `asxai.benchmarks.prototypes.measure`, with the black box's accuracy for a method that does not predict;
     root mean square cosines of vectors and their lower bound; `trait_rows` of `cell_traits`; `off-diagonal`.
     """
-    method, rows = fitted(method, study), []
+    study, rows = method.study, []
     if method.predict(study.data.test.take([0])) is None:
         rows.append(row("accuracy", METHODS["black box"]().fit(study).accuracy(study.data.test)))
     rows += prototypes.measure(method, study).to_dict("records")
     rows += [row(f"rms cosine{kind}", rms_cosine(vectors)) for kind, vectors in method.vectors().items()]
     rows += [row("lower bound", cosine_bound(*vectors.shape[1:])) for vectors in [*method.vectors().values()][:1]]
-    if method.has_concepts():
-        rows += trait_rows(cell_traits(method, study, pictures, measured))
-        value, *interval = off_diagonal(concept_cosines(method, study, pictures))
-        rows.append(row("off-diagonal", value, interval))
-    return pd.DataFrame(rows)
+    rows += trait_rows(cell_traits(method, study, pictures, measured))
+    value, *interval = off_diagonal(concept_cosines(method, study, pictures))
+    return pd.DataFrame([*rows, row("off-diagonal", value, interval)])
 
 
-def measure_arms(arms: dict[str, Method], settings: str = "", **options) -> pd.DataFrame:
-    """Measures of arms, with further columns `settings`, `arm` and `seed`; options as `measure`.
+def measure_arms(arms: dict[str, Method], settings: str, **options) -> pd.DataFrame:
+    """Measures of arms, with further columns `settings`, see `settings_of`, `arm` and `seed`; options as `measure`.
 
-    settings: words that tell tables apart which must not be mixed, see `settings_of`. What was measured before is read
-    from the study's folder, but for methods that are not of this package, whose code may have changed.
+    What was measured before is read from the study's folder, but for methods that are not of this package, whose code
+    may have changed.
     """
     tables = []
     for name, method in arms.items():
         plain = [value for value in vars(method).values() if isinstance(value, (int, float, str))]
         key = key_of(name, type(method).__name__, plain, sorted(options.items()), code_hash(*CODE))
         path = method.study.folder / f"ablation-{key[:12]}.csv"
-        compute = partial(measure, method, method.study, **options)
+        compute = partial(measure, method, **options)
         table = kept_table(path, compute) if type(method).__module__.startswith("asxai.") else compute()
         tables.append(table.assign(settings=settings, arm=name, seed=method.study.config.seed))
     return pd.concat(tables, ignore_index=True)[COLUMNS]
 
 
-def settings_of(training):
-    """How a study is trained in words, for `measure_arms`: the main fields of `Config`, and those of `training`."""
+def settings_of(training: dict) -> str:
+    """How a study is trained: the main fields of `Config`, and those of `training`; with others no table is mixed."""
     main = ("backbone", "basis_per_class", "learning_rate", "objective", "trainable")
     values = {name: getattr(Config, name) for name in main} | training
     return " ".join(f"{name}={value}" for name, value in sorted(values.items()))
@@ -183,16 +168,16 @@ def completed(kept: pd.DataFrame, arms: dict[str, Method], settings: str, **opti
     rows = kept[kept["settings"] == settings] if len(kept) else pd.DataFrame(columns=COLUMNS)
     there = set(zip(rows["arm"], rows["seed"]))
     missing = {name: arm for name, arm in arms.items() if (name, arm.study.config.seed) not in there}
-    new = [measure_arms(missing, settings, **options)] if missing else []
-    return pd.concat([*([rows] if len(rows) else []), *new], ignore_index=True)
+    new = measure_arms(missing, settings, **options) if missing else rows[:0]
+    return pd.concat([table for table in (rows, new) if len(table)], ignore_index=True)
 
 
 def for_dots(table: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows for `asxai.figures.prototypes.measure_dots`: of a table of `measure_arms` only `MEASURES`, in order."""
-    order = list(MEASURES)
-    own = table[table["measure"].isin(order)].rename(columns={"arm": "method"})
-    own = own.assign(better=own["measure"].map(MEASURES))
-    return own.sort_values("measure", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+    """Rows of a table of `measure_arms` for `asxai.figures.prototypes.measure_dots`: only `MEASURES`, in order."""
+    order = {name: place for place, name in enumerate(MEASURES)}
+    rows = table[table["measure"].isin(order)].rename(columns={"arm": "method"})
+    rows = rows.assign(better=rows["measure"].map(MEASURES))
+    return rows.sort_values("measure", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 # --- Differences over seeds ------------------------------------------------------------------------------------------
@@ -229,10 +214,9 @@ def _intervals(values, generator, draws, level=0.95):
 
 
 def verdict(row) -> str:
-    """What the intervals of a difference say.
+    """What the intervals say: "higher" or "lower" where both exclude 0, "undecided" where only one does.
 
-    "higher" or "lower" where both exclude 0, `NO_DIFFERENCE` where both hold it, which is not to say that there is
-    none, "undecided" where only one does, or that there is no interval.
+    `NO_DIFFERENCE` where both hold 0, which is not to say that there is no difference.
     """
     if np.isnan(row["low"]):
         return "one seed, no interval"
@@ -253,22 +237,23 @@ def _side(low, high):
 
 def claims(table: pd.DataFrame, differences: pd.DataFrame) -> list[dict]:
     """Claims of notebook 07. An effect is the reference less the arm without it, `spread` its `deciding` interval."""
-    chosen = lambda arm, name: differences[(differences["arm"] == arm) & (differences["measure"] == name)]
+    chosen = lambda rows, arm, name: rows[(rows["arm"] == arm) & (rows["measure"] == name)]
     rows, purer = [], "clearer and purer with orthogonality"
     for name, arm, measured, words in (
         ("orthogonality_effect_nmi", NO_ORTHOGONAL, "nmi", purer),
         ("orthogonality_effect_purity", NO_ORTHOGONAL, "purity", purer),
         ("selfsupervised_effect_specificity", MANUAL, "specificity", "less semantic confusion"),
     ):
-        rows += [_effect(name, own, words) for own in chosen(arm, measured).to_dict("records")]
-    verdicts = [verdict(own) for own in chosen(MANUAL, "off-diagonal").query("seeds > 1").to_dict("records")]
+        rows += [_effect(name, row, words) for row in chosen(differences, arm, measured).to_dict("records")]
+    apart = chosen(differences, MANUAL, "off-diagonal").query("seeds > 1").to_dict("records")
+    higher = all(verdict(row) == "higher" for row in apart)
     for name, arm, words, holds in (
-        ("offdiag_concepts_selfsupervised", ORTHOGONAL, "much nearer to 0 than manual", verdicts == ["higher"]),
+        ("offdiag_concepts_selfsupervised", ORTHOGONAL, "much nearer to 0 than manual", higher),
         ("offdiag_concepts_manual", MANUAL, "", None),
     ):
-        values = table[(table["arm"] == arm) & (table["measure"] == "off-diagonal")]["value"]
+        values = chosen(table, arm, "off-diagonal")["value"]
         if len(values):
-            rows.append(claim(name, values, words, holds if verdicts else None))
+            rows.append(claim(name, values, words, holds if apart else None))
     return rows
 
 
@@ -286,15 +271,13 @@ def _effect(name, row, words):
 class Beside(NamedTuple):
     """What each arm's concept of the same name, or in the same place, has in common, as pictures: Figure 7c."""
 
-    class_name: str
     concept: str  # the reference's
-    arms: tuple  # (arm,)
     names: tuple  # (arm,): the concept of the arm
     overlaps: np.ndarray  # (arm,): intersection over union with the reference's, in [0, 1]
     pictures: np.ndarray  # uint8 (arm, size, size, 3)
 
 
-def beside(arms: dict, class_name: str, concept="", pictures=40, crop=128, steps=100, seed=0) -> Beside:
+def beside(arms: dict, class_name: str, concept: str, steps: int, seed=0, pictures=40, crop=128) -> Beside:
     """`Beside` of one concept of a class. arms: of `train_arms`; the first is the reference.
 
     concept: a name of the reference's; where the class has none of that name, its first. The same concept of another
@@ -304,17 +287,17 @@ def beside(arms: dict, class_name: str, concept="", pictures=40, crop=128, steps
     """
     study = next(iter(arms.values())).study
     label, test = study.label_of(class_name), study.data.test
-    found = [places(method, method.study, test, label, PICTURES) for method in arms.values()]
-    wanted = found[0].names.index(concept) if concept in found[0].names else 0
-    names, overlaps, results = [], [], []
-    for (arm, method), own in zip(arms.items(), found):
-        iou = _overlap(found[0].cells[:, wanted], own.cells)
-        best = max(_of_that_name(found[0].names[wanted], own.names), key=lambda k: iou[k])
-        names.append(own.names[best])
+    there = [places(method, method.study, test, label, PICTURES) for method in arms.values()]
+    wanted = there[0].names.index(concept) if concept in there[0].names else 0
+    name, names, overlaps, results = there[0].names[wanted], [], [], []
+    for (arm, method), theirs in zip(arms.items(), there):
+        iou = _overlap(there[0].cells[:, wanted], theirs.cells)
+        best = max(_of_that_name(name, theirs.names), key=lambda k: iou[k])
+        names.append(theirs.names[best])
         overlaps.append(float(iou[best]))
-        windows = _windows(method, label, own.names[best], pictures, crop)
-        results.append(_trait_picture(method.study, windows, steps, seed, f"trait pictures, {class_name}, {arm}"))
-    return Beside(class_name, found[0].names[wanted], tuple(arms), tuple(names), np.array(overlaps), np.stack(results))
+        desc = f"trait pictures, {class_name}, {arm}"
+        results.append(_trait_picture(method, label, names[-1], pictures, crop, steps=steps, seed=seed, desc=desc))
+    return Beside(name, tuple(names), np.array(overlaps), np.stack(results))
 
 
 def _of_that_name(wanted, names):
@@ -330,14 +313,11 @@ def _overlap(cells, others):
     return both / (cells[:, None] | others).sum(dim=(0, 2, 3)).clamp(min=1)
 
 
-def _windows(method, label, name, count, crop):
-    """uint8 `(picture, 3, crop, crop)`: training pictures around a concept."""
+def _trait_picture(method, label, name, count, crop, **inversion):
+    """What windows of training pictures around a concept have in common, uint8 `(crop, crop, 3)`."""
+    study, side = method.study, min(crop, method.study.config.size)
     chosen, points = method.exemplars(label, count)[method.names(label).index(name)]
-    size = method.study.config.size
-    return windows_around(to_batch(method.study.data.train.take(chosen).paths, size), points, min(crop, size))
-
-
-def _trait_picture(study, windows, steps, seed, desc):
+    windows = windows_around(to_batch(study.data.train.take(chosen).paths, study.config.size), points, side)
     network = Network(study.model)
     target = torch.from_numpy(row_centred_pca(network.maps(windows)).trait).float()[None]
-    return invert(network, target, windows.shape[-1], steps=steps, seed=seed, desc=desc).to_uint8(stretch=True)[0]
+    return invert(network, target, side, **inversion).to_uint8(stretch=True)[0]

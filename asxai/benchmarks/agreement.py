@@ -68,15 +68,10 @@ def foreground_ari(counts: np.ndarray, labels, weights=None) -> np.ndarray:
     return np.where(cells == 0, np.nan, index)
 
 
-def best_part_iou(iou: np.ndarray) -> np.ndarray:
-    """Highest of `part_iou` over concepts for each part, `([draw,] class, part_count)`, in [0, 1]."""
-    return np.asarray(iou).max(axis=-2)
-
-
 def map_agreement(first: np.ndarray, second: np.ndarray, labels, weights=None) -> np.ndarray | float:
     """Agreement of two assignments of the same cells, of two seeds say: a number, or `(draw,)`, in [0, 1].
 
-    Of whole numbers `(picture, cells, cells)`: NMI as in `foreground_nmi`, but over all cells, averaged over classes;
+    Whole numbers `(picture, cells, cells)`: NMI as in `foreground_nmi`, but over all cells, averaged over classes;
     1 is the same division up to names.
     """
     return np.nanmean(_nmi(per_class(meetings(first, second), labels, weights)), axis=-1)

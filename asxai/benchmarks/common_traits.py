@@ -3,7 +3,6 @@
     ours = traits_of("this study", study)                 # a ClassTraits per class, see asxai.traits.vectors
     other = traits_of("superpixels", study)               # S-XAI's way to regions, the same pipeline
     table = specificity_table([(OURS, 0, ours), (SUPERPIXELS, 0, other)])
-    rows = measure("superpixels", study)                  # or both measures in short
 
 Some training pictures of each class make the semantic vectors, and test pictures tell how specific these are. A_s of
 all other pictures of the class is what the q-q plots show. Regions are those of a method, see `asxai.methods`.
@@ -22,7 +21,7 @@ from ..methods.base import Method, fitted
 from ..results import claim
 from ..traits.common import ClassTraits, common_traits
 from ..traits.inversion import invert, jittered
-from ..traits.pooled import Network, pooled_features, split_pooled
+from ..traits.pooled import pooled_features, split_pooled
 from ..traits.vectors import normality, specificity, weighted_activation
 from .prototypes import OURS, row
 
@@ -44,56 +43,54 @@ def traits_of(method: str | Method, study: "Study", **options) -> list[ClassTrai
     return common_traits(study, method.regions, **options, desc=method.name) if method.has_concepts() else []
 
 
-def measure(method: str | Method, study: "Study", **options) -> pd.DataFrame:
-    """`trait_rows` of a method as tidy rows: `method`, `seed`, `measure`, `value`, `low`, `high`, `better`."""
-    method, seed = fitted(method, study), study.config.seed
-    rows = trait_rows(traits_of(method, study, **options))
-    return pd.DataFrame([{"method": method.name, "seed": seed, **own, "better": "higher"} for own in rows])
-
-
-def trait_rows(found: list[ClassTraits]) -> list[dict]:
+def trait_rows(traits: list[ClassTraits]) -> list[dict]:
     """Specificity with its interval, NaN where no class has several concepts; and the median r2 of the q-q plots."""
-    if not found:
+    if not traits:
         return []
-    several = [(own.unmasked, own.removed) for own in found if len(own.names) > 1]
-    result = specificity(several) if several else None
-    share = (result.share, (result.low, result.high)) if several else (np.nan,)
-    return [row("specificity", *share), row("q-q r2", np.median([one.r2 for own in found for one in own.normality()]))]
+    r2 = [result.r2 for of_class in traits for result in of_class.normality()]
+    several = [of_class for of_class in traits if len(of_class.names) > 1]
+    _, share, *interval = _specificity(several) if several else [np.nan] * 4
+    return [row("specificity", share, interval), row("q-q r2", np.median(r2))]
+
+
+def _specificity(traits):
+    """Rows of the matrix, share on its diagonal and the interval, see `asxai.traits.vectors.specificity`."""
+    result = specificity([(of_class.unmasked, of_class.removed) for of_class in traits])
+    return len(result.diagonal), result.share, result.low, result.high
 
 
 def removal_examples(method: Method, class_name: str, count: int = 2, fill: str = "black") -> dict:
     """Training pictures in which a concept fires most: `pictures`, `kept`, `removed`, `names`, a list entry each."""
-    study = method.study
-    label, shown = study.label_of(class_name), {"pictures": [], "kept": [], "removed": []}
-    for k, (chosen, _) in enumerate(method.exemplars(label, count)):
-        few = study.data.train.take(chosen)
-        shown["pictures"].append(study.pictures(few.paths))
-        for key, keep in (("kept", True), ("removed", False)):
-            shown[key].append(method.removed(few, label, keep, fill)[k].permute(0, 2, 3, 1).numpy())
-    return shown | {"names": list(method.names(label))}
+    study, label = method.study, method.study.label_of(class_name)
+    best = [study.data.train.take(chosen) for chosen, _ in method.exemplars(label, count)]
+    without = lambda k, few, keep: method.removed(few, label, keep, fill)[k].permute(0, 2, 3, 1).numpy()
+    halves = {
+        key: [without(*one, keep) for one in enumerate(best)] for key, keep in (("kept", True), ("removed", False))
+    }
+    return {"pictures": [study.pictures(few.paths) for few in best], **halves, "names": list(method.names(label))}
 
 
-def rendered_drops(study, found, pictures=20):
+def rendered_drops(study: "Study", traits: list[ClassTraits], pictures: int) -> list[tuple]:
     """Mean drop of A_s when a true part is not drawn at all: per class `(names of parts, (part, concept))`.
 
     In standard deviations of a concept's A_s over whole pictures, as in `concept_drops`. What was behind the part is
     seen then, so that nothing black is left to react to. Empty for data sets that are not drawn.
     """
     results, test = [], study.data.test
-    for label, traits in enumerate(found if study.data.part_names else []):
-        shown = spread_over(test.take(test.labels == label), pictures)
-        parts, drawn = drawn_without(study, shown, f"drawing without parts, {traits.class_name}")
+    for label, own in enumerate(traits if study.data.part_names else []):
+        split = spread_over(test.take(test.labels == label), pictures)
+        parts, drawn = drawn_without(study, split, f"drawing without parts, {own.class_name}")
         without = pooled_features(study, drawn.flatten(0, 1)).unflatten(1, drawn.shape[:2])
-        whole = weighted_activation(traits.reader(split_pooled(study, shown)), traits.vectors)
-        scores = np.stack([weighted_activation(own, traits.vectors) for own in traits.reader(without)])
-        results.append((parts, (whole - scores).mean(axis=1) / traits.unmasked.std(axis=0)))
+        whole = weighted_activation(own.reader(split_pooled(study, split)), own.vectors)
+        left = np.stack([weighted_activation(features, own.vectors) for features in own.reader(without)])
+        results.append((parts, (whole - left).mean(axis=1) / own.unmasked.std(axis=0)))
     return results
 
 
 # --- Tables ----------------------------------------------------------------------------------------------------------
 
 
-def qq_pairs(found: list[ClassTraits], beside: pd.DataFrame) -> list[dict]:
+def qq_pairs(traits: list[ClassTraits], beside: pd.DataFrame) -> list[dict]:
     """For `asxai.figures.common_traits.qq_plots`: each concept's A_s beside that of another method's namesake.
 
     beside: of `value_table`, may be empty. "x 2" is compared with "x" where the other method has no "x 2"; without that
@@ -106,25 +103,17 @@ def qq_pairs(found: list[ClassTraits], beside: pd.DataFrame) -> list[dict]:
         other = next((part for part in (name, *there) if part in there and is_named_after(name, part)), None)
         return normality(theirs[class_name, other].to_numpy(copy=True)) if other else None
 
-    return [
-        {
-            "class": own.class_name,
-            "names": list(own.names),
-            "ours": own.normality(),
-            "other": [namesake(own.class_name, name) for name in own.names],
-        }
-        for own in found
-    ]
+    pairs = []
+    for own in traits:
+        others = [namesake(own.class_name, name) for name in own.names]
+        pairs.append({"class": own.class_name, "names": list(own.names), "ours": own.normality(), "other": others})
+    return pairs
 
 
-def value_table(found: list[ClassTraits]) -> pd.DataFrame:
+def value_table(traits: list[ClassTraits]) -> pd.DataFrame:
     """A_s of held-out pictures: a row per class, concept and picture, `class`, `concept`, `value`."""
-    rows = [
-        (own.class_name, name, value)
-        for own in found
-        for name, values in zip(own.names, own.held_out.T)
-        for value in values
-    ]
+    pairs = [(own.class_name, *pair) for own in traits for pair in zip(own.names, own.held_out.T)]
+    rows = [(class_name, name, value) for class_name, name, values in pairs for value in values]
     return pd.DataFrame(rows, columns=["class", "concept", "value"])
 
 
@@ -133,10 +122,7 @@ def specificity_table(runs: list[tuple]) -> pd.DataFrame:
 
     runs: (method, seed, what `traits_of` gave) each
     """
-    rows = []
-    for method, seed, found in runs:
-        result = specificity([(own.unmasked, own.removed) for own in found])
-        rows.append((method, seed, len(found), len(result.diagonal), result.share, result.low, result.high))
+    rows = [(method, seed, len(traits), *_specificity(traits)) for method, seed, traits in runs]
     return pd.DataFrame(rows, columns=["method", "seed", "classes", "concepts", "share", "low", "high"])
 
 
@@ -144,21 +130,17 @@ def normality_table(runs: list[tuple]) -> pd.DataFrame:
     """A row per method, seed, class and concept: `r2`, `w`, `p`, `count`, `mean`, `std`, `skew` of its A_s."""
     rows = [
         (method, seed, own.class_name, name, *(getattr(result, key) for key in OF_NORMALITY))
-        for method, seed, found in runs
-        for own in found
+        for method, seed, traits in runs
+        for own in traits
         for name, result in zip(own.names, own.normality())
     ]
     return pd.DataFrame(rows, columns=["method", "seed", "class", "concept", *OF_NORMALITY])
 
 
-def vector_table(found: list[ClassTraits]) -> pd.DataFrame:
+def vector_table(traits: list[ClassTraits]) -> pd.DataFrame:
     """A row per class, concept and channel of its vector: `class`, `concept`, `channel`, `weight`."""
-    rows = [
-        (own.class_name, name, int(channel), weight)
-        for own in found
-        for name, vector in zip(own.names, own.vectors)
-        for channel, weight in zip(vector.channels, vector.weights)
-    ]
+    pairs = [(own.class_name, *pair) for own in traits for pair in zip(own.names, own.vectors)]
+    rows = [(c, name, int(channel), w) for c, name, one in pairs for channel, w in zip(one.channels, one.weights)]
     return pd.DataFrame(rows, columns=["class", "concept", "channel", "weight"])
 
 
@@ -168,7 +150,7 @@ def claims(specific: pd.DataFrame, normal: pd.DataFrame, ratios: list, races: pd
     Values are over seeds where there are several. races: the table of `race`, or empty where it was never run.
     """
     by_seed = normal[normal["method"] == OURS].groupby("seed")
-    shares = {method: own["share"] for method, own in specific.groupby("method", sort=False)}
+    shares = dict(list(specific.groupby("method", sort=False)["share"]))
     lowest, ours = by_seed["r2"].min(), shares[OURS].dropna()
     rows = [
         claim("qq_r2_min", lowest, "above .98", lowest.mean() >= QQ_TARGET),
@@ -189,33 +171,24 @@ def claims(specific: pd.DataFrame, normal: pd.DataFrame, ratios: list, races: pd
     return rows
 
 
-def trait_race(study, traits, concepts=3, crop=128, steps=None, fast_steps=400):
-    """`race` on the targets of the first `concepts` of a class, of `asxai.traits.pictures.trait_pictures`."""
-    return race(Network(study.model), traits.targets[:concepts], crop, steps, fast_steps)
-
-
-def race(network, targets, size, steps=None, fast_steps=None) -> tuple[pd.DataFrame, dict]:
+def race(network, targets: torch.Tensor, size: int, fast_steps: int, steps: int | None = None) -> tuple:
     """Both ways of inversion on the same targets, one after the other: a table, and each `Inversion` by its method.
 
-    network, targets, size: as for `asxai.traits.inversion.invert`; steps and fast_steps: of the two methods
-
-    A row per target and method, `RACE`: seconds are of a batch of targets, which run together; objective and its terms
-    of the picture returned; to reach: when the objective was first as low as the paper's method left it (NaN: never;
-    only pictures without jitter count); speedup: the paper's method's seconds over this.
+    As `asxai.traits.inversion.invert`. A row per target and method, `RACE`: seconds are of a batch of targets, which
+    run together; objective and its terms of the picture returned; to reach: when the objective was first as low as the
+    paper's method left it (NaN: never; only pictures without jitter count); speedup: the paper's method's seconds over
+    this.
     """
-    counts = {"fast": fast_steps, "paper": steps}  # the short one first: its errors come early
-    runs = {
-        kind: invert(network, targets, size, kind, n, desc=f"inversion, {kind} method") for kind, n in counts.items()
-    }
+    run = lambda kind, count: invert(network, targets, size, kind, count, desc=f"inversion, {kind} method")
+    runs = {"fast": run("fast", fast_steps), "paper": run("paper", steps)}  # the short one first: its errors come early
     rows = []
     for i, goal in enumerate(runs["paper"].trace[-1]):
         for method in ("paper", "fast"):
-            run, last = runs[method], len(runs[method].trace) - 1
+            result, last = runs[method], len(runs[method].trace) - 1
             first = jittered(last) if method == "fast" else last
-            reached = torch.nonzero(run.trace[first:, i] <= goal)[:1].flatten() + first  # one step, or none
-            step, seconds = (reached.item(), run.clock[reached, i].item()) if len(reached) else (np.nan, np.nan)
-            terms = (
-                values[i].item() for values in (run.clock[-1], run.trace[-1], run.feature_error, run.total_variation)
-            )
-            rows.append((i, method, last, *terms, step, seconds, runs["paper"].clock[-1, i].item() / seconds))
+            reached = torch.nonzero(result.trace[first:, i] <= goal)[:1].flatten() + first  # one step, or none
+            step, seconds = (reached.item(), result.clock[reached, i].item()) if len(reached) else (np.nan, np.nan)
+            ends = (result.clock[-1], result.trace[-1], result.feature_error, result.total_variation)
+            speedup = runs["paper"].clock[-1, i].item() / seconds
+            rows.append((i, method, last, *(values[i].item() for values in ends), step, seconds, speedup))
     return pd.DataFrame(rows, columns=RACE), runs

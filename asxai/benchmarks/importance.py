@@ -201,7 +201,9 @@ def _correlations(values, drops, draws, seed):
         return count, correlation, *np.full((2, draws), np.nan)
     redrawn = [redrawn_means(side, draws, generator) for side in (values, drops)]  # which differ in their pictures
     orders = generator.permuted(np.tile(values.mean(axis=0), (draws, 1)), axis=1)
-    return count, correlation, _spearman_rows(*redrawn), _spearman_rows(orders, drops.mean(axis=0)[None])
+    # 0 for a draw without an order
+    rows = lambda first, second: np.nan_to_num(spearman_rows(first.round(12), second.round(12)))
+    return count, correlation, rows(*redrawn), rows(orders, drops.mean(axis=0)[None])
 
 
 def _summary(concepts, correlation, redrawn, shuffled):
@@ -212,11 +214,6 @@ def redrawn_means(values: np.ndarray, draws: int, generator: np.random.Generator
     """Means of `(picture, concept)` over pictures drawn again, `(draw, concept)`."""
     count = len(values)
     return generator.multinomial(count, np.full(count, 1 / count), draws) @ values / count
-
-
-def _spearman_rows(first, second):
-    """Spearman's correlation of each row, `(row, concept)` to `(row,)`; 0 for a row without an order."""
-    return np.nan_to_num(spearman_rows(first.round(12), second.round(12)))
 
 
 def causal_reference(correlations: pd.DataFrame) -> str:

@@ -7,8 +7,8 @@
 
 How the paper's changes are read stands in `asxai.benchmarks.changes`. The vectors stay as they were learned, the
 pictures change: equation 2's b_j is read as that. With the printed signs delta is negative where a change lowers the
-similarity; figures draw the fall, its negative. The same for prototypes: Nauta et al., This looks like that, because
-..., ECML PKDD workshops 2021.
+similarity; figures draw the fall, its negative. For prototypes: Nauta et al., This looks like that, because ..., ECML
+PKDD workshops 2021.
 """
 
 import hashlib
@@ -45,18 +45,13 @@ class ClassChanges:
     changed: np.ndarray  # (change, picture, concept): the same in changed pictures
     distances: np.ndarray  # (change, picture): how far the picture itself is from what it was, see `distance`
     parts: tuple = ()  # (part,): true parts, where the data set has any
-    part_whole: np.ndarray | None = None  # (picture, part): best cosine of any concept on it; NaN if out of sight
-    part_changed: np.ndarray | None = None  # (change, picture, part)
+    part_whole: np.ndarray | float = np.nan  # (picture, part): best cosine of any concept on it; NaN if out of sight
+    part_changed: np.ndarray | float = np.nan  # (change, picture, part)
 
     @property
     def falls(self):
         """How far the best cosine of each concept falls, the negative of S.1's delta, `(change, picture, concept)`."""
         return self.whole - self.changed
-
-    @property
-    def part_falls(self):
-        """The same on true parts, `(change, picture, part)`; None without them."""
-        return self.part_whole - self.part_changed if self.parts else None
 
 
 def perceive(study: Study, concepts: Concepts, pictures=500, strengths=STRENGTHS) -> list[ClassChanges]:
@@ -142,7 +137,8 @@ def delta_table(classes: list[ClassChanges], of="concept") -> pd.DataFrame:
     """
     rows = []
     for one in classes:
-        names, falls = (one.names, one.falls) if of == "concept" else (one.parts, one.part_falls)
+        parts = of == "part"
+        names, falls = (one.parts, one.part_whole - one.part_changed) if parts else (one.names, one.falls)
         for k, name in enumerate(names):
             each = falls[:, ~np.isnan(falls[:, :, k]).any(axis=0), k]  # (change, picture)
             sizes, labels = np.abs(each), np.zeros(each.shape[1], int)

@@ -7,6 +7,7 @@
 No part mask enters before concepts are named; the pictures that give names give no scores.
 """
 
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ PURITY_PATCH, CONSISTENCY_PATCH = 32, 72  # pixels of 224, as in the sources of 
 NOISE, NOISE_LIMIT = 0.2, 0.25  # standard deviation on the normalised picture, and where it is cut (Huang et al.)
 STABILITY_PICTURES = 100  # of the test pictures: each needs another pass through the backbone
 OURS, COMPARED = "this study", ("k-means", "nmf")
-# this study trained in another way: parameters that differ
+# parameters of this study trained in another way
 CONTROLS = {
     "paper's objective": {"objective": "paper"},
     "random backbone": {"weights": "random"},
@@ -59,7 +60,7 @@ CLAIMS = {
     "prototype_purity": (OURS, "purity", ""),
     "consistency": (OURS, "consistency", ""),
     "stability": (OURS, "stability", ""),
-    "concept_agreement_seeds": None,
+    "concept_agreement_seeds": (OURS, "agreement", ""),
     "paper_objective_nmi": ("paper's objective", "nmi", ""),
     "kmeans_nmi": ("k-means", "nmi", ""),
     "nmf_nmi": ("nmf", "nmi", ""),
@@ -71,10 +72,10 @@ CLAIMS = {
 def measure(method: str | Method, study: "Study", peaks: bool = True) -> pd.DataFrame:
     """All measures of a method on test pictures: `measure`, `value`, and `low` and `high`, a 95 % bootstrap interval.
 
-    Those of `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; and
-    purity, consistency and stability, for maps that have peaks; accuracy, if the method predicts; and the mean |cosine|
-    inside a class of vectors, which has no interval over pictures. There is no agreement without part masks, or where
-    the method is made of them. peaks: False leaves out what needs them, and another pass through the backbone.
+    By `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; purity,
+    consistency and stability, for maps that have peaks. Accuracy, if the method predicts. The mean |cosine| inside a
+    class of vectors, without an interval. There is no agreement without part masks, or where the method is made of
+    them. peaks: False leaves out what needs them, and another pass through the backbone.
     """
     method, split, rows = fitted(method, study), study.data.test, []
     if split.parts is not None and method.has_concepts() and not method.knows_parts:
@@ -98,12 +99,11 @@ def row(name: str, value: float, interval=(np.nan, np.nan)) -> dict:
 def _cell_rows(winners, parts, labels, part_count):
     count = max(1, int(winners.max()))
     counts = agreement.contingency(winners, parts, count, part_count)
+    best = lambda w: part_iou(winners, parts, labels, count, part_count, w).max(axis=-2)  # ([draw,] class, part)
     functions = {
         "nmi": lambda w=None: np.nanmean(agreement.foreground_nmi(counts, labels, w), axis=-1),
         "ari": lambda w=None: np.nanmean(agreement.foreground_ari(counts, labels, w), axis=-1),
-        "best part IoU": lambda w=None: np.nanmean(
-            agreement.best_part_iou(part_iou(winners, parts, labels, count, part_count, w)), axis=(-2, -1)
-        ),
+        "best part IoU": lambda w=None: np.nanmean(best(w), axis=(-2, -1)),
     }
     return [row(name, of(), bootstrap(of, labels)) for name, of in functions.items()]
 
@@ -116,32 +116,30 @@ def _peak_rows(method, study, masks):
         members, again = np.flatnonzero(split.labels == label), np.flatnonzero(split.labels[noisy] == label)
         scores, peaks = method.peaks(split.take(members), label)
         noisy_peaks = method.peaks(pictures[again], label)[1] if len(again) else peaks[:0]
-        held = [
-            agreement.held_parts(masks[members], peaks, patch, part_count)
-            for patch in (PURITY_PATCH, CONSISTENCY_PATCH)
-        ]
-        at = np.searchsorted(members, noisy[again])
-        perturbed = agreement.held_parts(masks[noisy[again]], noisy_peaks, CONSISTENCY_PATCH, part_count)
+        held = lambda which, at, patch: agreement.held_parts(masks[which], at, patch, part_count)
+        pure, same = (held(members, peaks, patch) for patch in (PURITY_PATCH, CONSISTENCY_PATCH))
         visible = agreement.visible_parts(masks[members], part_count)
-        blocks.append((members, again, held, scores, visible, (held[1][at], perturbed)))
+        perturbed = held(noisy[again], noisy_peaks, CONSISTENCY_PATCH)
+        before = same[np.searchsorted(members, noisy[again])]
+        block = {  # which pictures the weights are of, and the measure
+            "purity": (members, partial(agreement.purity, pure, scores)),
+            "consistency": (members, partial(_consistent, same, visible)),
+            "stability": (again, partial(agreement.stability, before, perturbed)),
+        }
+        blocks.append(block)
 
-    def pooled(of, at=0):  # mean over the prototypes of all classes; weights are of the pictures that entry `at` has
-        def statistic(weights=None):
-            values = [of(*block[2:], None if weights is None else weights[:, block[at]]) for block in blocks]
-            return np.concatenate(values, axis=-1).mean(axis=-1)
+    def pooled(name, weights=None):  # mean over the prototypes of all classes
+        values = [
+            of(weights=None if weights is None else weights[:, at]) for at, of in (block[name] for block in blocks)
+        ]
+        return np.concatenate(values, axis=-1).mean(axis=-1)
 
-        return statistic
+    labels = {"purity": split.labels, "consistency": split.labels, "stability": split.labels[noisy]}
+    return [row(name, pooled(name), bootstrap(partial(pooled, name), own)) for name, own in labels.items()]
 
-    purity = pooled(lambda held, scores, visible, both, w: agreement.purity(held[0], scores, weights=w))
-    same = pooled(
-        lambda held, scores, visible, both, w: agreement.consistency(held[1], visible, weights=w)[1].astype(float)
-    )
-    stable = pooled(lambda held, scores, visible, both, w: agreement.stability(*both, weights=w), at=1)
-    return [
-        row("purity", purity(), bootstrap(purity, split.labels)),
-        row("consistency", same(), bootstrap(same, split.labels)),
-        row("stability", stable(), bootstrap(stable, split.labels[noisy])),
-    ]
+
+def _consistent(held, visible, weights):
+    return agreement.consistency(held, visible, weights=weights)[1]
 
 
 def _noisy(study, split):
@@ -160,15 +158,11 @@ def measures_of(studies: list, *methods: str, called: str = "", peaks: bool = Tr
 
     called: what tables have in place of the method's name, for studies that were trained in another way
     """
-    tables = [
-        measure(method, study, peaks).assign(method=called or method, seed=study.config.seed)
-        for method in methods or (OURS,)
-        for study in studies
-    ]
+    pairs = [(method, study) for method in methods or (OURS,) for study in studies]
+    tables = [measure(*pair, peaks).assign(method=called or pair[0], seed=pair[1].config.seed) for pair in pairs]
     table = pd.concat(tables, ignore_index=True)
     better, target = (table["measure"].map(lambda name, i=i: MEASURES[name][i]) for i in (0, 1))
-    table = table.assign(better=better, target=target.astype(float))[COLUMNS]
-    order = list(MEASURES)
+    table, order = table.assign(better=better, target=target.astype(float))[COLUMNS], list(MEASURES)
     return table.sort_values("measure", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
@@ -177,12 +171,9 @@ def seed_agreement(studies: list, split, method: str = OURS) -> pd.DataFrame:
 
     A row per pair of studies, see `asxai.benchmarks.agreement.map_agreement`; 1 if all cells are grouped alike.
     """
-    winners = [(study.config.seed, fitted(method, study).winners(split)) for study in studies]
-    rows = [
-        {"first": first, "second": second, "agreement": float(agreement.map_agreement(a, b, split.labels))}
-        for (first, a), (second, b) in combinations(winners, 2)
-    ]
-    return pd.DataFrame(rows)
+    pairs = combinations([(study.config.seed, fitted(method, study).winners(split)) for study in studies], 2)
+    rows = [(first, second, agreement.map_agreement(a, b, split.labels)) for (first, a), (second, b) in pairs]
+    return pd.DataFrame(rows, columns=["first", "second", "agreement"])
 
 
 # --- What a notebook shows -------------------------------------------------------------------------------------------
@@ -197,25 +188,24 @@ def sheet(study: "Study", concepts: Concepts, class_name: str, count: int = 6, p
     label, train, test = study.label_of(class_name), study.data.train, study.data.test
     method, of_class = AsXai(percentile, concepts).fit(study), concepts.of_class(label)
     best = [train.take(chosen) for chosen, _ in method.exemplars(label, count)]
-    shown, seen = test.take(test.labels == label), np.full(concepts.count, np.nan)
-    if len(shown):
-        seen = concepts.prevalence(concepts.winners(own_class_maps(study, shown), shown.labels))
-    names = method.names(label)
+    seen, prevalence = test.take(test.labels == label), np.full(concepts.count, np.nan)
+    if len(seen):
+        prevalence = concepts.prevalence(concepts.winners(own_class_maps(study, seen), seen.labels))
+    names = list(method.names(label))
     if not named_by_parts(study):
         names = [name if name == f"concept {k}" else f"{k}: {name}" for k, name in zip(of_class, names)]
-    return {
-        "pictures": [study.pictures(few.paths) for few in best],
-        "masks": [method.masks(few, label, study.config.size)[:, k].numpy() for k, few in enumerate(best)],
-        "names": list(names),
-        "prevalence": seen[of_class - 1],
-        "out_of": len(shown),
-    }
+    masks = [method.masks(few, label, study.config.size)[:, k].numpy() for k, few in enumerate(best)]
+    shown = {"pictures": [study.pictures(few.paths) for few in best], "masks": masks, "names": names}
+    return shown | {"prevalence": prevalence[of_class - 1], "out_of": len(seen)}
 
 
-def strip(study: "Study", concepts: Concepts, split, per_class: int = 3, classes: int = 4) -> dict:
-    """Some `pictures` of a split, with the concept that wins each cell (`winners`, `names`), and true parts if any."""
-    shown = range(min(classes, len(study.class_names)))
-    part = split.take(np.concatenate([np.flatnonzero(split.labels == label)[:per_class] for label in shown]))
+def strip(study: "Study", concepts: Concepts, split) -> dict:
+    """Three `pictures` of each of the first four classes of a split, and what is in their cells.
+
+    `winners`, the concept that wins each cell, by its number in `names`, and true `parts` in `part_names`, if any.
+    """
+    classes = range(min(4, len(study.class_names)))
+    part = split.take(np.concatenate([np.flatnonzero(split.labels == label)[:3] for label in classes]))
     winners = concepts.winners(own_class_maps(study, part), part.labels)
     result = {"pictures": study.pictures(part.paths), "names": concepts.names, "winners": winners}
     if part.parts is not None:
@@ -235,28 +225,26 @@ def named_parts(study: "Study", concepts: Concepts) -> pd.DataFrame:
 
     Columns `class`, `part`, `share` of the object's cells in test pictures, and `named`. Empty without part masks.
     """
-    test, rows = study.data.test, []
+    test, part_names, rows = study.data.test, study.data.part_names, []
     parts = true_parts(test)[1] if test.parts is not None else np.zeros((len(test), 0), int)
     for label, class_name in enumerate(study.class_names):
-        cells = np.bincount(parts[test.labels == label].ravel(), minlength=len(study.data.part_names) + 1)[1:]
+        cells = np.bincount(parts[test.labels == label].ravel(), minlength=len(part_names) + 1)[1:]
         names = [concepts.names[k - 1] for k in concepts.of_class(label)]
-        for part, share in zip(study.data.part_names, cells / max(cells.sum(), 1)):
+        for part, share in zip(part_names, cells / max(cells.sum(), 1)):
             if share >= 0.01:
-                named = any(is_named_after(name, part) for name in names)
-                rows.append({"class": class_name, "part": part, "share": share, "named": named})
+                rows.append((class_name, part, share, any(is_named_after(name, part) for name in names)))
     return pd.DataFrame(rows, columns=["class", "part", "share", "named"])
 
 
 def claims(measures: pd.DataFrame, pairs: pd.DataFrame) -> list[dict]:
     """Claims of a data set, from tables of `measures_of` and of `seed_agreement`."""
+    if len(pairs):
+        agreements = pairs.rename(columns={"agreement": "value"}).assign(method=OURS, measure="agreement")
+        measures = pd.concat([measures, agreements])
     rows = []
-    for name, of in CLAIMS.items():
-        if of is None:
-            values, words, target = pairs.get("agreement", pd.Series(dtype=float)), "", None
-        else:
-            method, measured, words = of
-            values = measures[(measures["method"] == method) & (measures["measure"] == measured)]["value"]
-            target = MEASURES[measured][1] if method == OURS else None
+    for name, (method, measured, words) in CLAIMS.items():
+        values = measures[(measures["method"] == method) & (measures["measure"] == measured)]["value"]
+        _, target = MEASURES.get(measured, ("", None)) if method == OURS else ("", None)
         if len(values):
             rows.append(claim(name, values, words, None if target is None else values.mean() >= target))
     return rows

@@ -8,6 +8,7 @@ Whether a high rank means importance is asked in `asxai.benchmarks.importance`. 
 `asxai.ranks.layers.LayerRanks`, where nothing else is said of several layers.
 """
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -33,8 +34,7 @@ STRONGEST = 3  # filters of a concept that are drawn
 def panel(study: Study, layer: LayerRanks) -> dict:
     """What `asxai.figures.sensitivity.sensitivity_panel` needs of a `LayerRanks`, but title and order.
 
-    The strongest filters of a concept are those that overlap it most, over all pictures; each is drawn in the picture
-    in which it does so most.
+    A concept's strongest filters overlap it most, over all pictures; each is drawn where it does so most.
     """
     votes, result, chosen = layer.votes().concepts, layer.sensitivity(), []
     for k in range(len(layer.names)):
@@ -47,16 +47,11 @@ def panel(study: Study, layer: LayerRanks) -> dict:
         maps |= dict(zip(needed[start : start + BATCH], outputs[layer.module]))
     pixels, size = dict(zip(needed, study.pictures(list(split.paths)))), study.config.size
     example = lambda picture, f: (pixels[picture], semantic_masks(maps[picture][f], size).numpy(), f)
-    return {
-        "pictures": list(study.pictures(list(spread_over(layer.shown, 2).paths))),
-        "ranks": layer.ranks.numerical,
-        "filter_concepts": votes,
-        "names": list(layer.names),
-        "scores": result.share,
-        "means": result.mean,
-        "examples": [[example(*pair) for pair in pairs] for pairs in chosen],
-        "intervals": bootstrap_shares(result.per_picture),
-    }
+    examples = [[example(*pair) for pair in pairs] for pairs in chosen]
+    scores = {"scores": result.share, "means": result.mean, "intervals": bootstrap_shares(result.per_picture)}
+    pictures = list(study.pictures(list(spread_over(layer.shown, 2).paths)))
+    filters = {"ranks": layer.ranks.numerical, "filter_concepts": votes, "names": list(layer.names)}
+    return {"pictures": pictures, "examples": examples, **filters, **scores}
 
 
 def by_filter(ranks: list[LayerRanks], key="class_name", kind=NUMERICAL) -> list[dict]:
@@ -117,10 +112,10 @@ def rank_kinds(ranks: list[LayerRanks], tolerances=TOLERANCES, draws=20) -> pd.D
 def kind_correlations(ranks: list[LayerRanks], measured: list[ClassImportance], tolerances=TOLERANCES) -> pd.DataFrame:
     """Spearman's correlation of R_s by each kind of rank with the drops, mean over classes: a row per kind."""
     rows = []
-    for one, causes in zip(ranks, (of_class.causes for of_class in measured)):
+    for one, of_class in zip(ranks, measured):
         for kind, values in _kinds(one, tolerances).items():
-            mean = sensitivity(values, by_overlap(one.iou)).mean
-            rows.append({"rank": kind, **{name: spearman(mean, drops.mean(axis=0)) for name, drops in causes.items()}})
+            mean, causes = sensitivity(values, by_overlap(one.iou)).mean, of_class.causes.items()
+            rows.append({"rank": kind, **{name: spearman(mean, drops.mean(axis=0)) for name, drops in causes}})
     return pd.DataFrame(rows).groupby("rank", sort=False).mean().reset_index()
 
 
@@ -148,34 +143,31 @@ def order_table(ranks: list[LayerRanks], first=(), last=(), above=(), draws=1000
     """Where concepts of given names stand in the order by R_s: a row per finding and class that has such concepts.
 
     ranks: of one layer. first, last: names whose concept is to be first or last, each a finding; above: two names, the
-    first of which is to have a higher R_s than the second. "x 2" is one with "x", by the mean of both
+    first of which is to have a higher R_s than the second. "x 2" is one with "x", by the mean of both. Concepts that no
+    filter overlaps do not count.
 
     `scaled`: R_s of the named concept; `other`: the highest (last: the lowest) of the others; `difference` with `low`
     and `high`, a 95 % bootstrap interval over pictures; `place` of the named `among` so many, 1 is the highest; `holds`
-    by the means; `draws`: the share of bootstrap draws in which it holds. Concepts that no filter overlaps do not
-    count.
+    by the means; `draws`: the share of bootstrap draws in which it holds.
     """
     findings = [(f"{name} first", name, None, 1) for name in first]
     findings += [(f"{name} last", name, None, -1) for name in last]
     findings += [(" above ".join(above), *above, 1)] if len(above) else []
     rows = []
-    for finding, name, against, sign in findings:
-        best = np.max if sign > 0 else np.min
-        for one in ranks:
-            result = one.sensitivity()
-            known = np.isfinite(result.mean)
-            named = known & [is_named_after(concept, name) for concept in one.names]
-            others = known & ~named & [against is None or is_named_after(concept, against) for concept in one.names]
-            if not named.any() or not others.any():
-                continue
-            value, rest = result.scaled[named].mean(), result.scaled[others]
-            lead, place, among = value - best(rest), 1 + int((rest > value).sum()), 1 + len(rest)
-            drawn = redrawn_means(np.nan_to_num(result.per_picture), draws, np.random.default_rng(0))
-            drawn *= len(one.names) / drawn.sum(axis=1, keepdims=True)  # scaled, as R_s is
-            leads = drawn[:, named].mean(axis=1) - best(drawn[:, others], axis=1)
-            verdict = (place, among, bool(sign * lead > 0), (sign * leads > 0).mean())
-            interval = np.quantile(leads, [0.025, 0.975])
-            rows.append((finding, one.class_name, value, best(rest), lead, *interval, *verdict))
+    for (finding, name, against, sign), one in itertools.product(findings, ranks):
+        best, result = np.max if sign > 0 else np.min, one.sensitivity()
+        known = np.isfinite(result.mean)
+        named = known & [is_named_after(concept, name) for concept in one.names]
+        others = known & ~named & [against is None or is_named_after(concept, against) for concept in one.names]
+        if not named.any() or not others.any():
+            continue
+        value, rest = result.scaled[named].mean(), result.scaled[others]
+        lead, place, among = value - best(rest), 1 + int((rest > value).sum()), 1 + len(rest)
+        drawn = redrawn_means(np.nan_to_num(result.per_picture), draws, np.random.default_rng(0))
+        drawn *= len(one.names) / drawn.sum(axis=1, keepdims=True)  # scaled, as R_s is
+        leads = drawn[:, named].mean(axis=1) - best(drawn[:, others], axis=1)
+        verdict = (place, among, bool(sign * lead > 0), (sign * leads > 0).mean())
+        rows.append((finding, one.class_name, value, best(rest), lead, *np.quantile(leads, [0.025, 0.975]), *verdict))
     columns = ["finding", "class", "scaled", "other", "difference", "low", "high", "place", "among", "holds", "draws"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -189,12 +181,11 @@ def vote_table(ranks: list[LayerRanks]) -> pd.DataFrame:
     votes = lambda one, start, step: replace(one, iou=one.iou[start::step]).votes().concepts
     words = lambda one, start=0, step=1: np.array([*one.names, ""], object)[votes(one, start, step)]
     rows = []
-    for i, one in enumerate(ranks):
-        for other in ranks[i:]:
-            first, second = (words(one, 0, 2), words(one, 1, 2)) if one is other else (words(one), words(other))
-            either = (first != "") | (second != "")
-            agreement = (first == second)[either].mean() if either.any() else np.nan
-            rows.append((one.class_name, other.class_name, int(either.sum()), agreement))
+    for one, other in itertools.combinations_with_replacement(ranks, 2):
+        first, second = (words(one, 0, 2), words(one, 1, 2)) if one is other else (words(one), words(other))
+        either = (first != "") | (second != "")
+        agreement = (first == second)[either].mean() if either.any() else np.nan
+        rows.append((one.class_name, other.class_name, int(either.sum()), agreement))
     return pd.DataFrame(rows, columns=["first", "second", "filters", "agreement"])
 
 
@@ -212,9 +203,7 @@ def focus_table(ranks: list[LayerRanks]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "with_concept", "without", "spearman"])
 
 
-def seed_tables(
-    seed: int, ranks: list[LayerRanks], measured: list[ClassImportance], **names
-) -> dict[str, pd.DataFrame]:
+def seed_tables(seed: int, ranks: list[LayerRanks], measured: list[ClassImportance], **names) -> dict:
     """What is compared between seeds, each table with a column `seed`.
 
     ranks: of the last added layer. measured: of `causal_check`. names: as in `order_table`

@@ -1,5 +1,7 @@
 """The figures of notebook 07: how alike the concepts of an arm are, and how arms differ from the reference."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -30,8 +32,7 @@ def concept_matrices(cosines, names, arms, class_names, title: str) -> Drawn:
     cosines: per arm and class numbers `(concept, concept)` in [-1, 1], as of `asxai.benchmarks.concept_cosines`
     names: per arm and class the names of the concepts
 
-    Above each matrix stands the mean |cosine| off its diagonal. The table has a row per arm, class and pair of
-    concepts. Of many classes the first are shown.
+    Above each matrix stands the mean |cosine| off its diagonal. The table has a row per arm, class and pair.
     """
     shown, most = min(MOST_ROWS, len(class_names)), max(len(row) for labels in names for row in labels)
     numbers = most <= MOST_NUMBERS
@@ -50,12 +51,10 @@ def concept_matrices(cosines, names, arms, class_names, title: str) -> Drawn:
     figure.colorbar(image, ax=axes, label="cosine of mean features", **bar)
     set_title(figure, title + first_of(shown, len(class_names), "classes"))
     rows = [
-        {"arm": arm, "class": class_name, "concept": first, "other": second, "cosine": float(matrix[i][j])}
-        for arm, own, labels in zip(arms, cosines, names)
-        for class_name, matrix, row in zip(class_names, own, labels)
-        for i, first in enumerate(row)
-        for j, second in enumerate(row)
-        if i < j
+        (arm, class_name, row[i], row[j], float(matrix[i][j]))
+        for arm, *of_arm in zip(arms, cosines, names)
+        for class_name, matrix, row in zip(class_names, *of_arm)
+        for i, j in itertools.combinations(range(len(row)), 2)
     ]
     return figure, pd.DataFrame(rows, columns=["arm", "class", "concept", "other", "cosine"])
 
@@ -66,22 +65,17 @@ def trait_grid(pictures, names, overlaps, arms, class_names, title: str) -> Draw
     pictures: uint8 `(class, arm, height, width, 3)`; names: of those concepts, `(class, arm)`; overlaps: of their cells
     with the reference's, the first row, `(class, arm)` in [0, 1]
 
-    The table has a row per class and arm. Of many classes the first are shown.
+    The table has a row per class and arm.
     """
     shown = range(min(MOST_ROWS, len(class_names)))
     rows = [[pictures[c][a] for c in shown] for a in range(len(arms))]
     share = lambda c, a: f", {100 * overlaps[c][a]:.0f} % shared" if a else ""
     below = [[wrapped(names[c][a] + share(c, a), 24) for c in shown] for a in range(len(arms))]
-    above, title = (
-        [[wrapped(name, 18) for name in class_names]],
-        title + first_of(len(shown), len(class_names), "classes"),
-    )
+    above = [[wrapped(name, 18) for name in class_names]]
+    title += first_of(len(shown), len(class_names), "classes")
     figure, _ = picture_grid(rows, [wrapped(arm, 14) for arm in arms], title, above, below, size=(1.6, 1.75))
-    rows = [
-        (class_name, arm, names[c][a], overlaps[c][a])
-        for c, class_name in enumerate(class_names)
-        for a, arm in enumerate(arms)
-    ]
+    each = np.ndindex(len(class_names), len(arms))
+    rows = [(class_names[c], arms[a], names[c][a], overlaps[c][a]) for c, a in each]
     return figure, pd.DataFrame(rows, columns=["class", "arm", "concept", "overlap"])
 
 
@@ -119,10 +113,10 @@ def cosine_dots(table: pd.DataFrame, title: str) -> Drawn:
     """
     table = table.loc[table["measure"].isin(VECTOR_COSINES), ["arm", "seed", "measure", "value"]].reset_index(drop=True)
     bound = table["measure"] == "lower bound"
-    rows = table[~bound | (table["value"] > 0) & ~table.duplicated(["arm", "measure"])].rename(
-        columns={"arm": "method"}
+    rows = table[~bound | (table["value"] > 0) & ~table.duplicated(["arm", "measure"])]
+    rows = rows.rename(columns={"arm": "method"}).sort_values(
+        "measure", key=lambda names: names.map(list(VECTOR_COSINES).index), kind="stable"
     )
-    rows = rows.sort_values("measure", key=lambda names: names.map(list(VECTOR_COSINES).index), kind="stable")
     rows["group"] = rows["measure"].map({name: words for name, (words, _) in VECTOR_COSINES.items()})
     rows["measure"] = "root mean square cosine of two vectors of a class; a dot is a seed"
     figure, _ = dot_plot(rows, title, styles=dict(VECTOR_COSINES.values()), width=7)

@@ -20,7 +20,7 @@ def removal_sheet(pictures, kept, removed, names, title: str) -> Drawn:
     pictures, kept, removed: per concept uint8 `(exemplar, height, width, 3)`
 
     The table has a row per concept: how many exemplars, and the mean share of pixels that differ between a whole
-    picture and that with the concept removed. Of many concepts the first are shown.
+    picture and that with the concept removed.
     """
     counts, changed, labels = [len(own) for own in pictures], [], []
     for whole, without, name in zip(pictures, removed, names):
@@ -43,7 +43,7 @@ def trait_pictures(pictures, names, class_names, ratios, title: str) -> Drawn:
         of first appearance; more columns than `MOST_COLUMNS` go on below
     ratios: per class the explained variance ratios of the first component, in [0, 1], NaN where there is none
 
-    The table has a row per class and concept. Of many classes the first are shown.
+    The table has a row per class and concept.
     """
     cells, labels, above = _aligned(names, class_names)
     drawn = [[at and pictures[at[0]][at[1]] for at in row] for row in cells]
@@ -84,7 +84,7 @@ def qq_plots(classes: list[dict], title: str) -> Drawn:
 
     Values are drawn in standard deviations from their mean, so that both methods have the same black line, y = x; what
     lies beyond `QQ_LIMIT` is a triangle at the edge. The table has a row per class, concept and method with the fields
-    of `Normality`. Of many classes the first are shown.
+    of `Normality`.
     """
     cells, labels, above = _aligned([own["names"] for own in classes], [own["class"] for own in classes])
     blanks, title = [[None] * len(row) for row in cells], title + first_of(MOST_CLASSES, len(classes), "classes")
@@ -134,8 +134,7 @@ def variance_curves(ratios, names, class_names) -> Drawn:
     ratios: per class and concept numbers `(component,)`: eq. 9 of each component
     names: per class the names of its concepts; the same name has the same colour in all classes
 
-    Legends are in the order of the first component, which they tell. The table has a row per class, concept and
-    component. Of many classes the first are shown.
+    Legends are in the order of the first component, which they tell. The table has a row per component.
     """
     styles = looks(name for own in names for name in own)
     shown, height = min(len(names), MOST_CLASSES), max(2.7, 0.19 * max(map(len, names)) + 1.1)
@@ -152,13 +151,13 @@ def variance_curves(ratios, names, class_names) -> Drawn:
     figure.supxlabel("components, the strongest first")
     figure.supylabel("explained variance, %")
     set_title(figure, "Variance that the first components explain together" + first_of(shown, len(names), "classes"))
+    fields = ["class", "concept", "component", "explained_variance_ratio", "cumulative"]
     rows = [
         (class_name, name, k, ratio, total)
         for class_name, *of_class in zip(class_names, names, ratios)
         for name, row in zip(*of_class)
         for k, (ratio, total) in enumerate(zip(row, np.cumsum(row)), 1)
     ]
-    fields = ["class", "concept", "component", "explained_variance_ratio", "cumulative"]
     return figure, pd.DataFrame(rows, columns=fields)
 
 
@@ -173,7 +172,7 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
     with `row_names`, if it is of a concept of the row's name, with or without a number behind ("name", "name 2"). Rows
     that no column is named after have a dagger, and do not count. NaN makes a row wrong.
 
-    The table has a row per cell, and says whether it is its row's largest drop. Of many classes the first are shown.
+    The table has a row per cell, and says whether it is its row's largest drop.
     """
     shown, sizes = min(len(drops), MOST_CLASSES), np.abs(np.concatenate([np.ravel(own) for own in drops]))
     sizes = np.append(sizes[np.isfinite(sizes)], 1e-9)
@@ -186,7 +185,8 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
     tables, caption = [], "thick frame: largest drop of its row; dotted frame: measured what was removed"
     for c, (class_name, own, columns) in enumerate(zip(class_names, drops, names)):
         rows = columns if row_names is None else row_names[c]
-        named, largest = _named(rows, columns, row_names is None), _largest(own)
+        named = np.array([[is_named_after(column, row) for column in columns] for row in rows])
+        named, largest = np.eye(len(rows), dtype=bool) if row_names is None else named, _largest(own)
         cells = {
             "removed": np.repeat(rows, len(columns)),
             "measured": np.tile(columns, len(rows)),
@@ -210,13 +210,6 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
     legend_below(figure, {}, caption)
     set_title(figure, title + first_of(shown, len(drops), "classes"))
     return figure, pd.concat(tables, ignore_index=True)
-
-
-def _named(rows, columns, same):
-    """Bool `(row, column)`: whether a column is named after a row."""
-    if same:
-        return np.eye(len(rows), dtype=bool)
-    return np.array([[is_named_after(column, row) for column in columns] for row in rows])
 
 
 def _largest(drops):
@@ -273,6 +266,5 @@ def _thinned(count):
     """At most `THINNED` steps of `count`, close at first and then evenly, the first and the last among them."""
     if count <= THINNED:
         return np.arange(count)
-    half = THINNED // 2
-    steps = np.r_[np.geomspace(1, count, half) - 1, np.linspace(0, count - 1, half)]
+    steps = np.r_[np.geomspace(1, count, THINNED // 2) - 1, np.linspace(0, count - 1, THINNED // 2)]
     return np.unique(steps.round().astype(int))

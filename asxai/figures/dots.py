@@ -7,8 +7,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from .sheet import legend_below, note, panels, set_title, wrapped
 from .style import BEST_SIDE, LINE_COLOURS, Drawn
 
-COLUMNS = ["measure", "method", "value", "low", "high", "wide_low", "wide_high", "group", "text", "chance"]
-COLUMNS += ["better", "target"]
+COLUMNS = "measure method value low high wide_low wide_high group text chance better target".split()
 NAME = 22  # letters of a method in a line
 
 
@@ -37,11 +36,8 @@ def dot_plot(
     methods = {m: every if share else list(dict.fromkeys(rows.loc[rows["measure"] == m, "method"])) for m in measures}
     cell = rows.groupby(["measure", "method"]).size().max() if styles and len(rows) else 1
     height = 0.16 * cell + 0.1 if rows["text"].notna().any() else min(0.6, 0.08 * cell + 0.2)
-    height = (
-        max(0.42 if max(map(len, map(str, every)), default=0) > NAME else 0.34, height)
-        * max(1, *map(len, methods.values()))
-        + 0.85
-    )
+    least = 0.42 if max(map(len, map(str, every)), default=0) > NAME else 0.34
+    height = max(least, height) * max(1, *map(len, methods.values())) + 0.85
     figure, axes = panels(len(measures), columns, width, height, (1.7, 0.9), sharey=share)
     if not styles:
         rows["group"] = rows["method"]
@@ -58,9 +54,8 @@ def dot_plot(
         if log and own[["value", "low"]].min(axis=None) > 0:
             axis.set_xscale("log")
             decades = np.log10(np.divide(*reversed(axis.get_xlim())))
-            axis.xaxis.set_major_locator(
-                LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 3 else (1,))
-            )
+            ticks = (1, 2, 5) if decades < 1.3 else (1, 3) if decades < 3 else (1,)
+            axis.xaxis.set_major_locator(LogLocator(subs=ticks))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_formatter(NullFormatter())
         elif own[["value", "high"]].max(axis=None) <= 1:  # what cannot be more than 1 has no axis beyond

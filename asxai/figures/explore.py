@@ -5,19 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from . import sheet
 from .dots import COLUMNS, dot_plot, draw_dots
-from .sheet import (
-    inch_axis,
-    inch_figure,
-    legend_below,
-    outline,
-    panels,
-    picture_grid,
-    set_title,
-    show_picture,
-    tag,
-    wrapped,
-)
+from .sheet import legend_below, outline, panels, picture_grid, set_title, show_picture, tag, wrapped
 from .style import COLOURS, MOST_CONCEPTS, OUTLINES, TIER_COLOURS, Drawn
 
 PANELS = {"share": "share of pictures, %", "accuracy": "accuracy of the tier, %"}
@@ -30,11 +20,11 @@ def trait_view(picture, highest, lowest, scores, title: str) -> Drawn:
     pair, of both, `(exemplar,)` each. The table has a row per exemplar.
     """
     # no layout engine: this is drawn at every move of a slider
-    figure, rows = inch_figure(3 + 1.35 * max(len(highest), len(lowest)), 3.4), []
-    show_picture(inch_axis(figure, 0.05, 0.05, 2.8, 2.8), picture)
+    figure, rows = sheet.inch_figure(3 + 1.35 * max(len(highest), len(lowest)), 3.4), []
+    show_picture(sheet.inch_axis(figure, 0.05, 0.05, 2.8, 2.8), picture)
     for bottom, end, pictures, values in ((1.6, "highest", highest, scores[0]), (0.1, "lowest", lowest, scores[1])):
         for e, (exemplar, value) in enumerate(zip(pictures, values)):
-            axis = inch_axis(figure, 3 + 1.35 * e, bottom, 1.25, 1.25)
+            axis = sheet.inch_axis(figure, 3 + 1.35 * e, bottom, 1.25, 1.25)
             show_picture(axis, exemplar)
             axis.set_title(f"{value:+.1f}" if e else f"{end}, {value:+.1f}", fontsize=9, pad=2)
             rows.append({"end": end, "rank": e + 1, "score": float(value)})
@@ -56,9 +46,7 @@ def trait_sheet(pictures, values, lowest, highest, ratios, title: str) -> Drawn:
     labels = [f"component {k}\n{100 * ratio:.0f} % of the\nvariance" for k, ratio in enumerate(ratios, 1)]
     more, traits = ["next"] * (len(lowest[0]) - 1), [f"{value:+g} std" if value else "trait" for value in values]
     figure, _ = picture_grid(rows, labels, title, [[*more, "lowest", *traits, "highest", *more]], size=(1.15, 1.25))
-    rows = [
-        (k + 1, value, float(ratios[k]), changed[k, v]) for k in range(len(ratios)) for v, value in enumerate(values)
-    ]
+    rows = [(k + 1, values[v], float(ratios[k]), changed[k, v]) for k, v in np.ndindex(changed.shape)]
     return figure, pd.DataFrame(rows, columns=["component", "value", "explained_variance_ratio", "changed"])
 
 
@@ -130,25 +118,20 @@ def explanation_sheet(picture, masks, percentiles, names, class_names, predicted
     rows, labels = [], [wrapped(names[k], 16, 1) for k in shown]
     for axis, (without, scores, tier, sentence) in zip(axes[1], steps):
         others = np.nan_to_num(np.delete(scores, c, axis=0)).max(axis=0, initial=0)
-        dots = {
-            "method": labels * 2,
-            "group": np.repeat(list(styles), len(shown)),
-            "value": [*others[shown], *scores[c, shown]],
-        }
-        draw_dots(axis, pd.DataFrame(dots).reindex(columns=COLUMNS), labels, styles)
+        dots = pd.DataFrame({"method": labels * 2, "group": np.repeat(list(styles), len(shown))}).reindex(
+            columns=COLUMNS
+        )
+        draw_dots(axis, dots.assign(value=[*others[shown], *scores[c, shown]]), labels, styles)
         for label, k, colour in zip(axis.get_yticklabels(), shown, OUTLINES * 2):
             label.set_bbox(tag(colour))  # as the outline above
             label.set_alpha(0.4 if names[k] in without else 1)
         left_out = f"without {', '.join(without)}" if without else "all concepts"
         axis.set_title(f"{wrapped(left_out, 44)}\n{tier}")
         axis.set(xlim=(-0.05, 1.05 * max(1, np.nanmax(scores))), xlabel="PCS\n\n" + wrapped(sentence, 48, 8))
-        rows += [
-            {"without": ", ".join(without), "tier": tier, "class": name, "concept": concept, "score": scores[i, k]}
-            for i, name in enumerate(class_names)
-            for k, concept in enumerate(names)
-        ]
+        each = np.ndindex(scores.shape)
+        rows += [(", ".join(without), tier, class_names[i], names[k], scores[i, k]) for i, k in each]
     legend_below(figure, styles)
-    return figure, pd.DataFrame(rows)
+    return figure, pd.DataFrame(rows, columns=["without", "tier", "class", "concept", "score"])
 
 
 def few_pictures(table: pd.DataFrame, title: str) -> Drawn:

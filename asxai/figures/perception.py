@@ -34,18 +34,14 @@ def fall_boxes(falls, names, changes, class_names, title: str) -> Drawn:
 
     One change can matter a hundred times as much as another, so that the axis is logarithmic beyond `LINEAR`.
     Boxes hold the middle half of the pictures, whiskers reach 1.5 times as far, the line is the median; what lies
-    beyond is left out. The table has a row per class, concept and change, with quartiles and mean. Of many classes or
-    concepts the first are shown.
+    beyond is left out. The table has a row per class, concept and change, with quartiles and mean.
     """
-    rows = pd.concat(
-        [
-            pd.DataFrame({"class": class_name, "concept": name, "change": change, "fall": own[i][:, k]})
-            for class_name, own, labels in zip(class_names, falls, names)
-            for k, name in enumerate(labels)
-            for i, change in enumerate(changes)
-        ],
-        ignore_index=True,
-    )
+    boxes = [
+        pd.DataFrame({"class": class_name, "concept": labels[k], "change": changes[i], "fall": own[i][:, k]})
+        for class_name, own, labels in zip(class_names, falls, names)
+        for k, i in np.ndindex(len(labels), len(changes))
+    ]
+    rows = pd.concat(boxes, ignore_index=True)
     classes, concepts = list(class_names)[:MOST_CLASSES], list(dict.fromkeys(rows["concept"]))
     drawn, colours = rows[rows["class"].isin(classes)], dict(zip(classes, LINE_COLOURS))
     width = max(2.6, 0.45 + len(changes) * (0.14 * len(classes) + 0.14))
@@ -96,7 +92,7 @@ def order_dots(table: pd.DataFrame, title: str) -> Drawn:
 def part_dots(table: pd.DataFrame, title: str) -> Drawn:
     """How much each change moves the best cosine on each true part, with intervals; a panel per class.
 
-    table: of `asxai.benchmarks.perception.delta_table` of parts, given back. Of many classes the first are shown.
+    table: of `asxai.benchmarks.perception.delta_table` of parts, given back.
     """
     classes = list(dict.fromkeys(table["class"]))
     rows = table[table["class"].isin(classes[:6])]

@@ -88,8 +88,6 @@ def concept_sheet(pictures, masks, names, prevalence, title: str, out_of: int) -
     pictures, masks: per concept uint8 `(exemplar, height, width, 3)` and bool `(exemplar, height, width)`
     prevalence: per concept the share of test pictures in which it wins cells, NaN where it is not known
     out_of: how many pictures that is a share of; of few they are counted, for a percentage would promise too much
-
-    The table has a row per concept. Of many concepts the first are shown.
     """
     labels = [wrapped(name, 16) + _share(share, out_of) for name, share in zip(names, prevalence)]
     title += first_of(MOST_CONCEPTS, len(names), "concepts")
@@ -177,17 +175,13 @@ def confusion(counts: np.ndarray, concept_names, part_names, title: str) -> Draw
     axis.axvline(len(part_names), color="0.3", lw=1.2)
     axis.set(xlabel="true part", ylabel="concept that wins")
     set_title(figure, f"{title}\n% of a part’s cells, from half a per cent on")
-    rows = [
-        (part, name, shares[k, p], counts[k, p], of_all[k])
-        for p, part in enumerate(part_names)
-        for k, name in enumerate(names)
-    ]
+    each = np.ndindex(len(part_names), len(names))
+    rows = [(part_names[p], names[k], shares[k, p], counts[k, p], of_all[k]) for p, k in each]
     return figure, pd.DataFrame(rows, columns=["part", "concept", "share", "cells", "share_of_all"])
 
 
 def measure_dots(table: pd.DataFrame) -> Drawn:
     """A panel per measure, see `dot_plot`: a dot per seed with its bootstrap interval, and the mean over seeds."""
     caption = "dot: a seed, with bootstrap interval; diamond and number: mean, the best one bold"
-    if "target" in table and table["target"].notna().any():
-        caption += "; dashed line: target"
+    caption += "; dashed line: target" if "target" in table and table["target"].notna().any() else ""
     return dot_plot(table, "", caption, "{:#.3g}")

@@ -77,9 +77,8 @@ def sensitivity_panel(
     axis, styles = figure.add_subplot(grid[:, 1]), looks(names, order) | {NONE: QUIET_DOT}
     for r, (name, mean) in enumerate(zip(concepts["concept"], concepts["mean_rank"])):
         members, colour = filters[filters["concept"] == name], styles[name]["color"]
-        _draw_filters(
-            axis, members["mean_rank"], r + 0.4 - 0.8 * members["filter"] / len(filters), members, styles[name]
-        )
+        heights = r + 0.4 - 0.8 * members["filter"] / len(filters)
+        _draw_filters(axis, members["mean_rank"], heights, members, styles[name])
         axis.axhline(r + 0.5, color="0.75", lw=0.8)
         if name != NONE:
             axis.axvline(mean, color=colour, ls="--", lw=0.9, alpha=0.55, zorder=1)
@@ -115,7 +114,7 @@ def filter_ranks(ranks_by_class: dict, filter_concepts_by_class: dict, names_by_
     lines are the mean over a concept's filters, which the legend beside tells, the highest first.
 
     The table has a row per class and filter: its concept (`NONE` where it extracts none) and mean rank, whether it is
-    redundant, one of the three `highest`, and the dashed line. Of many classes the first are shown.
+    redundant, one of the three `highest`, and the dashed line.
     """
     tables = []
     for c, ranks in ranks_by_class.items():

@@ -71,7 +71,8 @@ def use_style():
 def fallback_fonts() -> tuple[str, ...]:
     """Installed families, one for each script that matplotlib's font lacks and they have: for names of classes."""
     entries = [entry for entry in font_manager.fontManager.ttflist if matplotlib.get_data_path() not in entry.fname]
-    families = {entry.name: entry.fname for entry in sorted(entries, key=lambda entry: entry.weight == 400)}
+    plain = lambda entry: (entry.style == "normal") + (entry.weight == 400)  # the upright regular one stands for all
+    families = {entry.name: entry.fname for entry in sorted(entries, key=plain)}
     covering = lambda letter: (name for name, file in families.items() if ord(letter) in _letters(file))
     usual = _letters(font_manager.findfont("DejaVu Sans"))
     found = [next(covering(letter), None) for letter in SCRIPTS if ord(letter) not in usual]

@@ -19,13 +19,11 @@ STAGE_COLOURS = {"warm-up": "#e8eef7", "joint": "#ffffff", "replacement": "#fbe3
 TERMS = ("cross_entropy", "aggregation", "separation", "orthogonality", "subspace", "balance", "guide")
 SIDE_BY_SIDE = 8  # classes of a strip
 VIEWS = 6
+OVER = {"fontsize": 8, "loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False}  # a legend over no line or bar
 
 
 def data_set_sheet(data: DataSet, size: int) -> Drawn:
-    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split.
-
-    Of many classes the first are shown.
-    """
+    """A row of training pictures per class, spread over its finer labels; the table counts pictures per split."""
     classes, rows, names = data.class_names[:MOST_CLASSES], [], []
     for c in range(len(classes)):
         members = np.flatnonzero(data.train.labels == c)
@@ -82,9 +80,7 @@ def training_curves(log: pd.DataFrame, pictures: int) -> Drawn:
         axes[0].plot(log["step"], log[term], marker="o", ms=3, label=term.replace("_", " "))
     axes[0].set_yscale("symlog", linthresh=1)
     axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
-    axes[0].legend(
-        ncols=len(terms), columnspacing=1, handlelength=1.4, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1)
-    )
+    axes[0].legend(ncols=len(terms), columnspacing=1, handlelength=1.4, **OVER)
     axes[1].plot(log["step"], accuracy, marker="o", ms=3, color="0.2")
     axes[1].set(ylim=(min(_lowest_percent(pictures), accuracy.min() - 1), 100.5), ylabel="validation\naccuracy, %")
     axes[2].plot(log["step"], log["within_class_cosine"], marker="o", ms=3, color="0.2")
@@ -115,7 +111,7 @@ def orthogonality_matrices(before: torch.Tensor, after: torch.Tensor, class_name
 
     before, after: `(class, basis, channel)`. Squares on the diagonal are classes; inside them off-diagonal cells
     should be white. The table has one row per pair of classes: the mean |cosine| between their vectors, without those
-    of a vector with itself. Of many classes the first are used.
+    of a vector with itself. Of many classes the first are used, also in the table.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 5))
     class_names, rows = class_names[:MOST_CLASSES], []
@@ -148,15 +144,14 @@ def logit_shares(study, source, truth=""):
     weights = study.model.last_layer.weight.detach().cpu().unflatten(1, study.model.basis_vectors.shape[:2])
     part = (weights * out.similarity[0]).sum(dim=2)  # (class scored, class of the vectors)
     own, others = part.diagonal(), part.sum(dim=1) - part.diagonal()
-    table = pd.DataFrame(
-        {
-            "class": study.class_names,
-            "own_vectors": own,
-            "other_vectors": others,
-            "score": out.logits[0],
-            "probability": out.logits[0].double().softmax(dim=0),
-        }
-    )
+    logits = out.logits[0]
+    values = {
+        "own_vectors": own,
+        "other_vectors": others,
+        "score": logits,
+        "probability": logits.double().softmax(dim=0),
+    }
+    table = pd.DataFrame({"class": study.class_names} | values)
     shown = table.nlargest(MOST_CLASSES, "score") if len(table) > MOST_CLASSES else table
     figure, axes = plt.subplots(1, 2, figsize=(8.5, max(2.6, 0.34 * len(shown) + 1)), width_ratios=[1, 2])
     show_picture(axes[0], study.pictures([source])[0], truth)
@@ -169,5 +164,5 @@ def logit_shares(study, source, truth=""):
     axes[1].invert_yaxis()
     axes[1].axvline(0, color="0.3", lw=0.8)
     axes[1].set(xlabel="similarity times weight, summed")
-    axes[1].legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # over no bar
+    axes[1].legend(ncols=3, **OVER)
     return figure, table

@@ -29,7 +29,6 @@ LEAST_AREA = 0.25  # of the mean segment, below which one is joined to its neigh
 LIKE_BORDER = 5.0  # CIELAB units, about twice a just noticeable difference: what is closer to the border's is scene
 STARTS = 10  # of k-means
 PICTURES = 100  # training pictures of a class that are sorted
-PICTURES_AT_ONCE = 64  # pictures that are held as floating point at once
 
 
 class Superpixels(Method, name="superpixels"):
@@ -102,7 +101,7 @@ class Kinds:
         different = len(np.unique(looks, axis=0))
         if different < self.count:
             words = (
-                f"{self.count} kinds, but the pictures have only {different} different superpixels that are not scene"
+                f"{self.count} kinds, but the pictures have only {different} different superpixels that are no scene"
             )
             raise ValueError(f"{words}; use fewer kinds or more pictures")
         scale = looks.std(axis=0)
@@ -138,10 +137,9 @@ class Kinds:
     def _cut(self, pictures):
         """`_Segments` of each picture."""
         side = min(SIDE, pictures.shape[-1])
-        for batch in pictures.cpu().split(PICTURES_AT_ONCE):
-            small = F.interpolate(batch.float() / 255, size=(side, side), mode="area").permute(0, 2, 3, 1)
-            for pixels in small.double().numpy():
-                yield self._segments(pixels)
+        for picture in pictures.cpu():
+            small = F.interpolate(picture[None].float() / 255, size=(side, side), mode="area")[0]
+            yield self._segments(small.permute(1, 2, 0).double().numpy())
 
     def _segments(self, pixels):
         segments = slic(pixels, SEGMENTS, COMPACTNESS, sigma=SMOOTHING, min_size_factor=LEAST_AREA, start_label=0)

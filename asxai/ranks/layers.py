@@ -70,13 +70,7 @@ def layers(study: "Study", stages: int = 3) -> dict[str, str]:
 
 
 def layer_ranks(
-    study: "Study",
-    regions: Callable,
-    split: Split,
-    names: dict[str, str] | None = None,
-    pictures: int = 100,
-    percentile: float = 95.0,
-    tolerance: float | None = TOLERANCE,
+    study: "Study", regions: Callable, split: Split, names=None, pictures=100, percentile=95.0, tolerance=TOLERANCE
 ) -> list[LayerRanks]:
     """`LayerRanks` of each class and layer, classes outermost.
 

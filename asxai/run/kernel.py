@@ -64,13 +64,16 @@ def execute(notebook: Path, output: Path, parameters: dict, places: Places, hour
 def describe_failure(error: Exception, failed: Path) -> str:
     """Which cell failed, the end of its traceback, and where the copy with the outputs up to there is."""
     where, theirs = "before the first cell", {"injected-parameters", "papermill-error-cell-tag"}
-    if failed.exists():
+    lines = _what_to_say(error)
+    try:
         cells = json.loads(failed.read_text(encoding="utf-8"))["cells"]
+    except (FileNotFoundError, ValueError):  # on a full disk papermill leaves the beginning of a file
+        failed.unlink(missing_ok=True)
+    else:
         times = [cell["metadata"].get("papermill", {}) for cell in cells if not theirs & set(tags_of(cell))]
         started = [number for number, papermill in enumerate(times, 1) if papermill.get("start_time")]
         where = f"in cell {started[-1]} of {len(times)}" if started else where
-    lines = _what_to_say(error)
-    lines += [f"the copy with its outputs up to there: {short(failed)}"] if failed.exists() else []
+        lines.append(f"the copy with its outputs up to there: {short(failed)}")
     return "\n    ".join([where, *lines])
 
 
@@ -100,6 +103,10 @@ def private_folder(settings: dict):
         private = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"), folder)
         if not os.access(os.path.expanduser("~"), os.W_OK):
             private |= {"HOME": folder, "TORCH_HOME": settings["ASXAI_RUNS"] / "torch"}
+        # a kernel that a signal ends in the middle of a reply would show the reader its own traceback
+        profile = Path(folder) / "profile_default"
+        profile.mkdir()
+        (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 'CRITICAL'\n")
         os.environ.update({name: str(value) for name, value in (settings | private).items()})
         try:
             yield

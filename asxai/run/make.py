@@ -119,10 +119,9 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m asxai.run", description=plan.__doc__.split("\n")[0])
     add = parser.add_argument
     add("command", choices=["figures", "study", "notebooks"])
-    data_set = "registered names or folders of pictures, instead of each notebook's usual data sets"
-    add("--dataset", nargs="+", action="extend", default=[], metavar="NAME", help=data_set)
-    names = "such as 01_train; default: all"
-    add("--notebooks", nargs="+", action="extend", default=[], metavar="NAME", help=names)
+    several = dict(nargs="+", action="extend", default=[], metavar="NAME")
+    add("--dataset", **several, help="registered names or folders of pictures, instead of each notebook's usual ones")
+    add("--notebooks", **several, help="such as 01_train; default: all")
     parameter = "a parameter for the notebooks that have it; may be repeated"
     add("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=parameter)
     arguments = sys.argv[1:] if arguments is None else arguments

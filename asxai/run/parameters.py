@@ -28,10 +28,8 @@ def read_parameters(notebook: Path) -> dict:
             target = line.targets[0] if isinstance(line, ast.Assign) and len(line.targets) == 1 else line.target
             defaults[target.id] = ast.literal_eval(line.value)
         except (AttributeError, ValueError, TypeError):
-            raise RunError(
-                f"{notebook.name}: the cell tagged `parameters` may only hold lines like `name = literal`, "
-                f"not {ast.unparse(line)!r}"
-            ) from None
+            said = f"may only hold lines like `name = literal`, not {ast.unparse(line)!r}"
+            raise RunError(f"{notebook.name}: the cell tagged `parameters` {said}") from None
     return defaults
 
 
@@ -51,11 +49,9 @@ def plan_parameters(notebooks: list[Path], texts: dict[str, str], command: str) 
     in_all = set.intersection(*map(set, defaults.values()))
     fields = _config_defaults() if "training" in everywhere and set(texts) - in_all else {}
     if unknown := [parameter for parameter in texts if parameter not in (*everywhere, *fields)]:
-        of_training = f"; for training: {', '.join(fields)}" if fields else ""
-        raise RunError(
-            f"no parameter {', '.join(unknown)} in {', '.join(defaults)}. "
-            f"{likely(unknown[0], [*everywhere, *fields])}Known: {', '.join(everywhere)}{of_training}"
-        )
+        known = f"Known: {', '.join(everywhere)}" + (f"; for training: {', '.join(fields)}" if fields else "")
+        meant = likely(unknown[0], [*everywhere, *fields])
+        raise RunError(f"no parameter {', '.join(unknown)} in {', '.join(defaults)}. {meant}{known}")
     if texts.get("protocol") not in (None, *PROTOCOL.values()):
         raise RunError(f"protocol={texts['protocol']} is unknown; choose one of {', '.join(PROTOCOL.values())}")
     given = {name: _given(name, known, fields, texts) for name, known in defaults.items()}
@@ -81,11 +77,10 @@ def _config_defaults() -> dict:
 
 
 def check_input(data_set: str, parameters: dict) -> str:
-    """Raise RunError for input that cannot be used: a kernel would take half a minute to say so.
+    """The fingerprint of a folder's pictures, and nothing for other data sets.
 
-    The fingerprint of a folder's pictures, and nothing for other data sets.
-
-    Looked at are the pictures, the parameters of training, the device, and the file of names if there is one.
+    Raises RunError for pictures, parameters of training, a device or a file of names that cannot be used: a kernel
+    would take half a minute to say so.
     """
     from asxai.concepts.names import names_file, read_names
     from asxai.config import Config

@@ -92,11 +92,9 @@ def find_data_set(name: str) -> str:
     if folder.is_dir():
         return str(folder.resolve())
     names, beside = sorted(_registered()), [path.name for path in Path.cwd().glob("*/")]
-    raise RunError(
-        f"data set {name!r} is neither a folder nor one of {', '.join(names)}. "
-        f"{likely(name, [*names, *(beside if len(folder.parts) == 1 else [])])}Give one of these, or the path of a "
-        "folder with a folder of pictures per class"
-    )
+    meant = likely(name, [*names, *(beside if len(folder.parts) == 1 else [])])
+    remedy = f"{meant}Give one of these, or the path of a folder with a folder of pictures per class"
+    raise RunError(f"data set {name!r} is neither a folder nor one of {', '.join(names)}. {remedy}")
 
 
 def _folder(name: str) -> Path:
@@ -123,8 +121,7 @@ def put_aside(data_set: str, pictures: str, places: Places) -> str:
     """Keep figures of earlier pictures apart: a table must not have rows of both. What was done, in words."""
     folder = places.figures / paths.slug(data_set)
     note, old = folder / "pictures.txt", folder.with_name(f"{folder.name}-until-{time.strftime('%Y-%m-%d-%H%M%S')}")
-    changed = note.exists() and note.read_text(encoding="utf-8") != pictures
-    if changed:
+    if changed := note.exists() and note.read_text(encoding="utf-8") != pictures:
         folder.rename(old)
     paths.write_atomically(note, lambda path: path.write_text(pictures, encoding="utf-8"))
     return f"other pictures than before: figures of the earlier ones are now in {short(old)}" if changed else ""
@@ -140,8 +137,7 @@ def read_cells(notebook: Path) -> list[dict]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         merging = re.search("^[ +-]*<{7} ", text, re.MULTILINE)
         problem = "a merge in it is not finished" if merging else f"it is no notebook ({error!r})"
-    if not text.strip():
-        problem = "it is empty"
+    problem = problem if text.strip() else "it is empty"
     raise RunError(f"{short(notebook)}: {problem}. `git checkout -- {short(notebook)}` brings the committed one back")
 
 
@@ -159,12 +155,7 @@ def _digest(content) -> str:
 
 def digest_sources(places: Places) -> str:
     """One hash for the text of every Python file in the source folders, and of the single files among them."""
-    files = [
-        file
-        for source in places.sources
-        for file in (sorted(source.rglob("*.py")) if source.is_dir() else [source])
-        if file.exists()
-    ]
+    files = [file for source in places.sources for file in (sorted(source.rglob("*.py")) or [source]) if file.exists()]
     return _digest([[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files])
 
 
@@ -223,10 +214,9 @@ def why_run(name: str, data_set: str, prints: dict, places: Places) -> str:
 
 def list_figures(data_set: str, places: Places) -> dict[str, tuple]:
     """Every file in the data set's folder of figures, with what changes when it is written again."""
-    files = [path for path in sorted((places.figures / paths.slug(data_set)).rglob("*")) if path.is_file()]
-    return {
-        path.relative_to(places.figures).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size) for path in files
-    }
+    found = sorted((places.figures / paths.slug(data_set)).rglob("*"))
+    states = {path.relative_to(places.figures).as_posix(): path.stat() for path in found if path.is_file()}
+    return {name: (state.st_mtime_ns, state.st_size) for name, state in states.items()}
 
 
 def elapsed(start: float) -> str:

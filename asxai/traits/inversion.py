@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn import Module
 
 from ..data.pictures import check_whole
 from ..progress import bar
@@ -117,13 +118,7 @@ def _square(values):
 
 
 def invert(
-    network: torch.nn.Module,
-    targets: torch.Tensor,
-    size: int,
-    method: str = "fast",
-    steps: int | None = None,
-    seed: int = 0,
-    desc: str = "inverting features",
+    network: Module, targets: torch.Tensor, size: int, method="fast", steps=None, seed=0, desc="inverting features"
 ) -> Inversion:
     """Pictures whose features are nearest to each target, as an `Inversion`.
 

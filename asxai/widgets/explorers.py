@@ -51,11 +51,10 @@ def trait_explorer(study: "Study", concepts: "Concepts", start: tuple, **options
     start: (class, concept) to begin with. options: of `asxai.traits.basis.trait_basis`, which is called when a class
     and concept are first chosen.
     """
-    bases = {}
-    choices = {
-        class_name: [(concepts.names[k - 1], (class_name, concepts.names[k - 1])) for k in concepts.of_class(c)]
-        for c, class_name in enumerate(concepts.class_names)
-    }
+    bases, choices = {}, {}
+    for c, class_name in enumerate(concepts.class_names):
+        names = [concepts.names[k - 1] for k in concepts.of_class(c)]
+        choices[class_name] = [(name, (class_name, name)) for name in names]
     of_class = widgets.Dropdown(options=list(choices), value=start[0], description="class")
     concept = widgets.Dropdown(options=choices[start[0]], value=start, description="concept")
     # its values carry the class, so that another class is one change and not two
@@ -142,10 +141,8 @@ def naming_widget(study: "Study", concepts: "Concepts", count: int = 5) -> Explo
     Where the data set has part masks these give the names. Then there is nothing to write: raises ValueError.
     """
     if study.data.validation.parts is not None:
-        raise ValueError(
-            f"study: concepts of {study.data.name!r} are named by its part masks; names are given by hand "
-            "to data sets without any"
-        )
+        remedy = "names are given by hand to data sets without any"
+        raise ValueError(f"study: concepts of {study.data.name!r} are named by its part masks; {remedy}")
     fields, rows = [], []
     for k, (name, strip) in enumerate(zip(given_names(concepts), concept_strips(study, concepts, count)), 1):
         picture = widgets.Image(value=_jpeg(strip), format="jpeg", layout=widgets.Layout(height="96px"))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image
 
 from ..benchmarks.trustworthy import tier_table
@@ -24,6 +23,7 @@ from ..explain.explainer import Explainer, Seen
 from ..explain.explanation import Explanation
 from ..explain.rules import RULES, TIERS, tiers
 from ..figures import explore
+from ..figures.style import Drawn
 from ..traits.basis import TraitBasis, moved_traits
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ THRESHOLDS = {
 # --- Traits ----------------------------------------------------------------------------------------------------------
 
 
-def trait_figure(study: "Study", basis: TraitBasis, weights: list, count: int = 4) -> tuple[Figure, pd.DataFrame]:
+def trait_figure(study: "Study", basis: TraitBasis, weights: list, count: int = 4) -> Drawn:
     """The picture of a trait at some weights `(component,)`, beside the training pictures at both ends."""
     (picture,), scores = to_uint8(moved_traits(study, basis, [weights])), basis.along(weights)
     ends = basis.ends(weights, min(count, len(scores) // 2))
@@ -52,9 +52,7 @@ def trait_figure(study: "Study", basis: TraitBasis, weights: list, count: int = 
     return explore.trait_view(picture, *(basis.windows[end] for end in ends), [scores[end] for end in ends], title)
 
 
-def trait_sheet(
-    study: "Study", basis: TraitBasis, values: tuple = (-3, -1.5, 0, 1.5, 3), count: int = 2
-) -> tuple[Figure, pd.DataFrame]:
+def trait_sheet(study: "Study", basis: TraitBasis, values: tuple = (-3, -1.5, 0, 1.5, 3), count: int = 2) -> Drawn:
     """A row per component: the trait with that component at each of `values`, between the pictures at its ends.
 
     Raises ValueError for `values` without 0, with which the others are compared.
@@ -90,15 +88,12 @@ def tier_shares(scores, predicted, labels, **thresholds: float) -> pd.DataFrame:
 
 def tiers_in_words(table: pd.DataFrame) -> str:
     """The table of `tier_shares` as a sentence."""
-    clauses = [
-        f"{row.tier}: {100 * row.share:.1f} % of pictures"
-        + (f", {100 * row.accuracy:.1f} % of them right" if row.pictures else "")
-        for row in table[table["tier"].isin(TIERS)].itertuples()
-    ]
-    return "; ".join(clauses) + "."
+    right = lambda row: f", {100 * row.accuracy:.1f} % of them right" if row.pictures else ""
+    rows = table[table["tier"].isin(TIERS)].itertuples()
+    return "; ".join(f"{row.tier}: {100 * row.share:.1f} % of pictures{right(row)}" for row in rows) + "."
 
 
-def rule_sheet(scores, predicted, labels, points: int = 21) -> tuple[Figure, pd.DataFrame]:
+def rule_sheet(scores, predicted, labels, points: int = 21) -> Drawn:
     """What each threshold does by itself; arguments as for `tier_shares`. points: values of each threshold.
 
     The table has a row per threshold, value and tier: `threshold`, `value`, `tier`, `share`, `accuracy`. Values that
@@ -151,9 +146,7 @@ def scores_in_words(explanation: Explanation) -> str:
     return f"**{explanation.tier}** · PCS of {explanation.predicted}: {listed}"
 
 
-def explanation_sheet(
-    explainer: Explainer, source, percentiles: tuple = (90.0, 95.0, 99.0)
-) -> tuple[Figure, pd.DataFrame]:
+def explanation_sheet(explainer: Explainer, source, percentiles: tuple = (90.0, 95.0, 99.0)) -> Drawn:
     """Masks at several percentiles, and explanations with fewer and fewer concepts.
 
     Concepts are taken away, each time that which speaks most for the class among those that are left. The sheet has the

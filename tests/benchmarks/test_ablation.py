@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import drawn_study
 
 from asxai import config, statistics
 from asxai.benchmarks import ablation, concept_cosines
@@ -22,14 +21,7 @@ from asxai.traits import inversion
 from asxai.traits.vectors import semantic_vector
 
 SIZE = 96
-QUICK = dict(size=SIZE, basis_per_class=5, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
 MEMBERS = np.array([[1, 1, 2, 3, 0], [0, 2, 3, 3, 1]])
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two classes of drawn animals: 11 pictures each to train on, 3 to validate, 6 to test."""
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +59,7 @@ def corners(study):
 def trained(study, monkeypatch):
     """`Study.train` gives the tiny study, under the parameters that it was asked for; the calls."""
     calls = []
-
-    def train(data_set, **parameters):
-        calls.append(parameters)
-        return study
-
-    monkeypatch.setattr(Study, "train", train)
+    monkeypatch.setattr(Study, "train", lambda data_set, **parameters: calls.append(parameters) or study)
     return calls
 
 
@@ -100,14 +87,11 @@ def test_an_arm_of_ones_own_and_other_methods(trained, study):
         ablation.train_arms("menagerie-pets", ablation.named(["black box"]))
 
 
-@pytest.mark.parametrize(
-    "changes, error, words",
-    [
-        ({"method": "circles"}, ValueError, "arm 'bad' has method='circles'; use one of this study, black box"),
-        ({"basis_per_class": 100, "channels": 64}, ValueError, "cannot be orthogonal"),
-        ({"orthogonal": 1.0}, TypeError, "unknown parameter 'orthogonal'"),
-    ],
-)
+@pytest.mark.parametrize("changes, error, words", [
+    ({"method": "circles"}, ValueError, "arm 'bad' has method='circles'; use one of this study, black box"),
+    ({"basis_per_class": 100, "channels": 64}, ValueError, "cannot be orthogonal"),
+    ({"orthogonal": 1.0}, TypeError, "unknown parameter 'orthogonal'"),
+])  # fmt: skip
 def test_arms_that_cannot_be_are_refused_before_any_training(trained, changes, error, words):
     with pytest.raises(error, match=words):
         ablation.train_arms("menagerie-pets", {"good": {}, "bad": changes})
@@ -115,22 +99,13 @@ def test_arms_that_cannot_be_are_refused_before_any_training(trained, changes, e
 
 
 def test_arms_by_name_and_one_more():
-    assert ablation.named([NO_ORTHOGONAL, "M = 5"], {"sigma": 0.1}) == {
-        NO_ORTHOGONAL: {"orthogonality": 0.0},
-        "M = 5": {"basis_per_class": 5},
-        "extra arm": {"sigma": 0.1},
-    }
+    arms = {NO_ORTHOGONAL: {"orthogonality": 0.0}, "M = 5": {"basis_per_class": 5}, "extra arm": {"sigma": 0.1}}
+    assert ablation.named([NO_ORTHOGONAL, "M = 5"], {"sigma": 0.1}) == arms
     assert ablation.named([ORTHOGONAL]) == {ORTHOGONAL: {}}
-    with pytest.raises(
-        ValueError, match=r"names=\['M = 3'\] are no arms; use some of .*both losses, no orthogonal loss"
-    ):
+    with pytest.raises(ValueError, match=r"names=\['M = 3'\] are no arms; use some of .*both losses, no orthogonal"):
         ablation.named([ORTHOGONAL, "M = 3"])
-
-
-def test_the_further_arms_are_possible():
-    for changes in ablation.FURTHER.values():
-        own = {key: value for key, value in changes.items() if key not in ablation.SPECIAL}
-        config.Config.of("menagerie-pets", **own)
+    for changes in ablation.FURTHER.values():  # all of them can be
+        config.Config.of("menagerie-pets", **{k: v for k, v in changes.items() if k not in ablation.SPECIAL})
 
 
 def test_without_replacement_has_the_old_vectors_and_a_last_layer_for_them(study):
@@ -213,18 +188,13 @@ def test_off_diagonal_and_its_interval():
     features = rng.normal(size=(2, 1, 6)) + 0.2 * rng.normal(size=(2, 30, 6))
     first, second = features.mean(axis=1)
     cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
-    matrix = np.array([[1, cosine], [cosine, 1]])
     single = ConceptCosines("single", ("a",), np.ones((1, 1)), features[:1])
-    value, low, high = concept_cosines.off_diagonal([ConceptCosines("class", ("a", "b"), matrix, features), single])
+    pair = lambda cosine, features: ConceptCosines("c", ("a", "b"), np.array([[1, cosine], [cosine, 1]]), features)
+    value, low, high = concept_cosines.off_diagonal([pair(cosine, features), single])
     assert value == pytest.approx(abs(cosine)) and low < value < high < low + 0.3
     assert np.isnan(concept_cosines.off_diagonal([single])).all()
-
-
-def test_off_diagonal_leaves_out_pictures_without_the_concept():
-    features = np.array([[[1.0, 0, 0]] * 3, [[0.6, 0.8, 0], [np.nan] * 3, [0.6, 0.8, 0]]])
-    own = ConceptCosines("c", ("a", "b"), np.array([[1, 0.6], [0.6, 1]]), features)
-    value, low, high = concept_cosines.off_diagonal([own])
-    assert value == pytest.approx(0.6) and (low, high) == (pytest.approx(0.6), pytest.approx(0.6))
+    once = np.array([[[1.0, 0, 0]] * 3, [[0.6, 0.8, 0], [np.nan] * 3, [0.6, 0.8, 0]]])  # one picture lacks the concept
+    assert concept_cosines.off_diagonal([pair(0.6, once)]) == pytest.approx([0.6] * 3)
 
 
 def test_traits_on_cells(corners, study):
@@ -247,12 +217,9 @@ def test_traits_on_cells(corners, study):
 def test_rms_cosine_and_its_bound():
     rng = np.random.default_rng(1)
     basis = rng.normal(size=(2, 5, 3))
-    values = []
-    for own in basis:
-        unit = [v / np.linalg.norm(v) for v in own]
-        values.append(
-            np.sqrt(np.mean([(a @ b) ** 2 for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j]))
-        )
+    unit = [[v / np.linalg.norm(v) for v in own] for own in basis]
+    pairs = [[(a @ b) ** 2 for i, a in enumerate(own) for j, b in enumerate(own) if i != j] for own in unit]
+    values = np.sqrt(np.mean(pairs, axis=1))
     assert statistics.rms_cosine(torch.from_numpy(basis)) == pytest.approx(np.mean(values))
     assert statistics.rms_cosine(torch.from_numpy(basis)) >= statistics.cosine_bound(5, 3)
     assert np.isnan(statistics.rms_cosine(torch.ones(2, 1, 3)))
@@ -264,7 +231,7 @@ def test_rms_cosine_and_its_bound():
 
 
 def test_measures_of_an_arm_of_a_network(arm, study):
-    table = ablation.measure(arm, study, pictures=6, measured=6).set_index("measure")["value"]
+    table = ablation.measure(arm, pictures=6, measured=6).set_index("measure")["value"]
     assert set(ablation.MEASURES) <= set(table.index)
     assert table["cosine before"] == pytest.approx(within_class_cosine(study.basis_before).mean())
     assert table["rms cosine"] == pytest.approx(statistics.rms_cosine(study.model.basis))
@@ -274,9 +241,7 @@ def test_measures_of_an_arm_of_a_network(arm, study):
     assert table["off-diagonal"] == pytest.approx(concept_cosines.off_diagonal(cosines)[0])
 
 
-def test_measures_of_other_methods_are_kept_but_for_those_that_are_not_of_this_package(
-    superpixels, corners, monkeypatch
-):
+def test_measures_are_kept_but_for_methods_that_are_not_of_this_package(superpixels, corners, monkeypatch):
     arms = {MANUAL: superpixels, "corners": corners}
     table = ablation.measure_arms(arms, "words", pictures=6, measured=6)
     assert list(table) == ablation.COLUMNS and set(table["settings"]) == {"words"} and set(table["seed"]) == {0}
@@ -285,20 +250,16 @@ def test_measures_of_other_methods_are_kept_but_for_those_that_are_not_of_this_p
         assert set(table[table["arm"] == arm]["measure"]) == measures
     monkeypatch.setattr(ablation, "measure", lambda *_, **__: pytest.fail("measured again"))
     again = ablation.measure_arms({MANUAL: superpixels}, "other words", pictures=6, measured=6)
-    pd.testing.assert_frame_equal(
-        again.drop(columns="settings"), table[table["arm"] == MANUAL].drop(columns="settings")
-    )
+    pd.testing.assert_frame_equal(again.assign(settings="words"), table[table["arm"] == MANUAL])
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        ablation.measure_arms({"corners": corners}, pictures=6, measured=6)
+        ablation.measure_arms({"corners": corners}, "words", pictures=6, measured=6)
 
 
 def test_dots_have_only_what_is_compared():
-    table = pd.DataFrame(
-        {"arm": "a", "seed": 0, "value": 1.0, "low": 0.0, "high": 1.0, "measure": ["off-diagonal", "ari", "nmi"]}
-    )
-    result = ablation.for_dots(table)
-    assert result["measure"].tolist() == ["nmi", "off-diagonal"] and result["better"].tolist() == ["higher", "lower"]
-    assert set(result["method"]) == {"a"}
+    measures = ["off-diagonal", "ari", "nmi"]
+    table = pd.DataFrame({"arm": "a", "seed": 0, "value": 1.0, "low": 0.0, "high": 1.0, "measure": measures})
+    result = ablation.for_dots(table)[["method", "measure", "better"]]
+    assert result.values.tolist() == [["a", "nmi", "higher"], ["a", "off-diagonal", "lower"]]
 
 
 # --- tables ---
@@ -306,25 +267,19 @@ def test_dots_have_only_what_is_compared():
 
 def made_up(values, measure="nmi"):
     """values: per arm a value per seed."""
-    return pd.DataFrame(
-        [
-            {"settings": "s", "arm": arm, "seed": seed, "measure": measure, "value": value, "low": 0.0, "high": 1.0}
-            for arm, own in values.items()
-            for seed, value in enumerate(own)
-        ]
-    )
+    rows = [(arm, seed, value) for arm, own in values.items() for seed, value in enumerate(own)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "value"])
+    return table.assign(settings="s", measure=measure, low=0.0, high=1.0)
 
 
 def test_only_arms_that_a_kept_table_lacks_are_measured(superpixels, corners, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        ablation,
-        "measure_arms",
-        lambda arms, settings, **options: (
-            asked.append((list(arms), settings, options)),
-            made_up(dict.fromkeys(arms, [9.0])),
-        )[1],
-    )
+
+    def measure_arms(arms, settings, **options):
+        asked.append((list(arms), settings, options))
+        return made_up(dict.fromkeys(arms, [9.0]))
+
+    monkeypatch.setattr(ablation, "measure_arms", measure_arms)
     kept = made_up({"a": [7.0, 2.0], "b": [3.0]})
     both = pd.concat([kept.assign(settings="other"), kept])
     result = ablation.completed(both, {"a": superpixels, "c": corners}, "s", pictures=5)
@@ -357,52 +312,36 @@ def test_paired_differences_over_the_seeds_that_both_have():
         ablation.paired(table, "c")
 
 
-def test_verdicts_follow_from_both_intervals():
-    def row(low, high, wider=0.0):
-        return {"low": low, "high": high, "t_low": low - wider, "t_high": high + wider}
-
-    assert ablation.verdict(row(0.1, 0.2)) == "higher"
-    assert ablation.verdict(row(-0.2, -0.1, 0.05)) == "lower"
-    assert ablation.verdict(row(0.1, 0.2, 0.15)) == ablation.verdict(row(-0.2, -0.1, 0.15)) == "undecided"
-    assert ablation.verdict(row(-0.1, 0.2)) == ablation.verdict(row(0.0, 0.2)) == "no difference seen"
-    assert ablation.verdict(row(0.00001, 0.2)) == "no difference seen"  # as it is printed
-    assert ablation.verdict(row(-0.1, 0.2, -0.15)) == "undecided"  # the bootstrap's alone holds 0
-    assert ablation.verdict(row(np.nan, np.nan)) == "one seed, no interval"
+HIGHER, LOWER, UNSURE, SAME = "higher", "lower", "undecided", "no difference seen"
 
 
-@pytest.mark.parametrize(
-    "bootstrap, student, expected",
-    [
-        ((0.1, 0.2), (0.05, 0.25), (0.05, 0.25)),
-        ((0.1, 0.2), (-0.1, 0.4), (-0.1, 0.4)),
-        ((-0.1, 0.2), (-0.2, 0.3), (-0.2, 0.3)),
-        ((-0.1, 0.2), (0.01, 0.1), (-0.1, 0.2)),
-    ],
-)
-def test_the_deciding_interval_says_what_the_verdict_says(bootstrap, student, expected):
+@pytest.mark.parametrize("bootstrap, student, verdict, deciding", [
+    ((0.1, 0.2), (0.05, 0.25), HIGHER, (0.05, 0.25)),
+    ((-0.2, -0.1), (-0.25, -0.05), LOWER, (-0.25, -0.05)),
+    ((0.1, 0.2), (-0.1, 0.4), UNSURE, (-0.1, 0.4)),
+    ((-0.2, -0.1), (-0.3, 0.1), UNSURE, (-0.3, 0.1)),
+    ((-0.1, 0.2), (0.01, 0.1), UNSURE, (-0.1, 0.2)),  # the bootstrap's alone holds 0
+    ((-0.1, 0.2), (-0.2, 0.3), SAME, (-0.2, 0.3)),
+    ((0.0, 0.2), (0.0, 0.2), SAME, (0.0, 0.2)),
+    ((0.00001, 0.2), (0.00001, 0.2), SAME, (0.00001, 0.2)),  # as it is printed
+])  # fmt: skip
+def test_the_verdict_and_the_interval_that_decides_follow_from_both(bootstrap, student, verdict, deciding):
     row = dict(zip(("low", "high", "t_low", "t_high"), (*bootstrap, *student)))
-    assert ablation.deciding(row) == expected
-    assert (expected[0] > 0) == (ablation.verdict(row) == "higher")
+    assert ablation.verdict(row) == verdict and ablation.deciding(row) == deciding
+    assert ablation.verdict(dict.fromkeys(row, np.nan)) == "one seed, no interval"
 
 
 def test_claims_turn_the_sign_and_follow_from_the_interval():
-    table = pd.concat(
-        [
-            made_up({ORTHOGONAL: [0.5, 0.6, 0.7], NO_ORTHOGONAL: [0.35, 0.4, 0.5]}),
-            made_up({ORTHOGONAL: [0.5, 0.6, 0.7], NO_ORTHOGONAL: [0.6, 0.5, 0.7]}, "purity"),
-            made_up({ORTHOGONAL: [1.0, 1.0], MANUAL: [0.55, 0.56]}, "specificity"),
-            made_up({ORTHOGONAL: [0.3, 0.3], MANUAL: [0.55, 0.55]}, "off-diagonal"),
-        ],
-        ignore_index=True,
-    )
-    rows = {row["claim"]: row for row in ablation.claims(table, ablation.paired(table))}
-    assert list(rows) == [
-        "orthogonality_effect_nmi",
-        "orthogonality_effect_purity",
-        "selfsupervised_effect_specificity",
-        "offdiag_concepts_selfsupervised",
-        "offdiag_concepts_manual",
+    tables = [
+        made_up({ORTHOGONAL: [0.5, 0.6, 0.7], NO_ORTHOGONAL: [0.35, 0.4, 0.5]}),
+        made_up({ORTHOGONAL: [0.5, 0.6, 0.7], NO_ORTHOGONAL: [0.6, 0.5, 0.7]}, "purity"),
+        made_up({ORTHOGONAL: [1.0, 1.0], MANUAL: [0.55, 0.56]}, "specificity"),
+        made_up({ORTHOGONAL: [0.3, 0.3], MANUAL: [0.55, 0.55]}, "off-diagonal"),
     ]
+    table = pd.concat(tables, ignore_index=True)
+    rows = {row["claim"]: row for row in ablation.claims(table, ablation.paired(table))}
+    names = ["orthogonality_effect_nmi", "orthogonality_effect_purity", "selfsupervised_effect_specificity"]
+    assert list(rows) == [*names, "offdiag_concepts_selfsupervised", "offdiag_concepts_manual"]
     nmi = rows["orthogonality_effect_nmi"]
     assert (nmi["here"], nmi["spread"], nmi["seeds"], nmi["holds"]) == (0.1833, "[0.1116, 0.2550]", 3, "yes")
     assert rows["orthogonality_effect_purity"]["holds"] == "no"
@@ -424,7 +363,7 @@ def test_without_a_common_name_the_same_concept_is_the_one_in_the_same_place(arm
     monkeypatch.setattr(inversion, "TV_WEIGHT", 0)
     arms = {ORTHOGONAL: arm, "other names": of_names(study, "x", "y", "z"), MANUAL: superpixels}
     result = ablation.beside(arms, study.class_names[1], "two", pictures=4, crop=64, steps=2)
-    assert result.arms == tuple(arms) and result.concept == "two"
+    assert result.concept == "two"
     assert result.names[:2] == ("two", "y") and result.overlaps[:2].tolist() == [1, 1]
     assert result.names[2].startswith("superpixel") and 0 <= result.overlaps[2] < 1
     assert result.pictures.shape == (3, 64, 64, 3) and result.pictures.dtype == np.uint8
@@ -432,8 +371,8 @@ def test_without_a_common_name_the_same_concept_is_the_one_in_the_same_place(arm
 
 
 def test_the_same_concept_has_the_same_name_first_and_then_the_same_place(arm, study, monkeypatch):
-    monkeypatch.setattr(ablation, "_trait_picture", lambda *_: np.zeros((1, 1, 3), np.uint8))
-    beside = lambda concept, *arms: ablation.beside(dict(enumerate(arms)), study.class_names[1], concept)
+    monkeypatch.setattr(ablation, "_trait_picture", lambda *_, **__: np.zeros((1, 1, 3), np.uint8))
+    beside = lambda concept, *arms: ablation.beside(dict(enumerate(arms)), study.class_names[1], concept, 1)
     swapped, second = of_names(study, "two", "one", "three"), of_names(study, "two", "two 2", "three")
     result = beside("two", arm, swapped, second)
     assert result.names == ("two", "two", "two 2") and result.overlaps[0] == result.overlaps[2] == 1

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import drawn_study, tiny_backbone
+from helpers import tiny_backbone
 from torch import nn
 
 import menagerie
@@ -32,18 +32,11 @@ from asxai.traits.common import ClassTraits, common_traits
 from asxai.traits.pooled import hidden_features
 
 SIZE, CROP, PICTURES, MEASURED = 96, 64, 5, 4
-QUICK = dict(size=SIZE, basis_per_class=5, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
 BOXES = {
     "corner": (slice(0, 40), slice(0, 40)),
     "middle": (slice(30, 70), slice(30, 70)),
     "low": (slice(60, 96), slice(0, 96)),
 }
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two classes of drawn animals: 11 pictures each to train on, 3 to validate, 6 to test."""
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +108,9 @@ def scores_by_hand(features, vectors):
 
 def read_by_hand(study, split, pool, change=lambda picture: picture):
     """Features that A_s reads of every picture, after a change of it: `(picture, channel)`."""
-    unit = study.model.feature_std.flatten().double().numpy()
-    return np.stack(
-        [
-            pooled_by_hand(study, change(to_batch([path], SIZE)[0]))[("mean", "max").index(pool)] / unit
-            for path in split.paths
-        ]
-    )
+    unit, pools = study.model.feature_std.flatten().double().numpy(), ("mean", "max")
+    pictures = [change(to_batch([path], SIZE)[0]) for path in split.paths]
+    return np.stack([pooled_by_hand(study, picture)[pools.index(pool)] / unit for picture in pictures])
 
 
 def recording(regions):
@@ -145,11 +134,7 @@ def planted(names, seed=0, pictures=40, own=2.0):
     unmasked = rng.normal(size=(pictures, count))
     drops = 0.2 * rng.random((count, count)) + own * np.eye(count)
     noise = rng.normal(scale=0.05, size=(count, pictures, count))
-    channels, weights = (
-        [np.array([3 * k + 2, k]) for k in range(count)],
-        [np.array([0.5 + k, -0.25]) for k in range(count)],
-    )
-    vectors = [SimpleNamespace(channels=c, weights=w) for c, w in zip(channels, weights)]
+    vectors = [SimpleNamespace(channels=np.array([3 * k + 2, k]), weights=[0.5 + k, -0.25]) for k in range(count)]
     removed, held_out = unmasked - drops[:, None] + noise, rng.gamma(4, size=(pictures, count))
     return ClassTraits(f"class {seed}", tuple(names), vectors, unmasked, removed, held_out, None)
 
@@ -158,23 +143,18 @@ def planted(names, seed=0, pictures=40, own=2.0):
 
 
 def test_regions_of_this_study_are_the_masks_of_the_concepts_of_the_class(study, concepts):
-    for percentile in (95.0, 80.0):
-        regions = AsXai(percentile, concepts).fit(study).regions
-        for label, names in enumerate((("ear", "nose", "ear 2"), ("nose", "tail"))):
-            split = of_class(study.data.test, label)
-            region, own = regions(label, split), own_class_maps(study, split)
-            assert region.names == names
-            assert region.masks.dtype == torch.bool and region.masks.shape == (len(split), len(names), SIZE, SIZE)
-            assert torch.equal(
-                region.masks, concepts_masks.concept_regions(study, concepts, percentile)(label, split).masks
-            )
-            for picture, masks in zip(own, region.masks):
-                for name, mask in zip(names, masks):
-                    vectors = np.flatnonzero(concepts.members[label] == concepts.names.index(name) + 1)
-                    coarse = picture[vectors].max(dim=0).values[None, None]
-                    fine = F.interpolate(coarse, size=(SIZE, SIZE), mode="bilinear")[0, 0].numpy()
-                    assert mask.numpy().mean() == pytest.approx(1 - percentile / 100, abs=0.01)
-                    assert fine[mask.numpy()].min() >= fine[~mask.numpy()].max()  # the highest cosines, no others
+    for (label, names), percentile in zip(enumerate((("ear", "nose", "ear 2"), ("nose", "tail"))), (95.0, 80.0)):
+        split = of_class(study.data.test, label)
+        region, maps = AsXai(percentile, concepts).fit(study).regions(label, split), own_class_maps(study, split)
+        assert region.names == names and region.masks.shape == (len(split), len(names), SIZE, SIZE)
+        expected = concepts_masks.concept_regions(study, concepts, percentile)(label, split).masks
+        assert torch.equal(region.masks, expected)
+        for (i, k), name in zip(np.ndindex(region.masks.shape[:2]), names * len(split)):
+            vectors, mask = concepts.members[label] == concepts.names.index(name) + 1, region.masks[i, k]
+            coarse = maps[i, vectors].amax(dim=0)[None, None]
+            fine = F.interpolate(coarse, size=(SIZE, SIZE), mode="bilinear")[0, 0]
+            assert mask.float().mean() == pytest.approx(1 - percentile / 100, abs=0.01)
+            assert fine[mask].min() >= fine[~mask].max()  # the highest cosines, no others
 
 
 # --- features ---
@@ -203,12 +183,8 @@ def test_hidden_features_are_those_of_pictures_that_were_concealed_by_hand(study
     masks[2, 1] = False
     features = hidden_features(study, split, masks, keep)
     pictures = to_batch(split.paths, SIZE)
-    expected = np.array(
-        [
-            [pooled_by_hand(study, hidden_by_hand(picture, own[k], keep)) for picture, own in zip(pictures, masks)]
-            for k in range(2)
-        ]
-    ).transpose(2, 0, 1, 3)
+    hide = lambda k: [hidden_by_hand(picture, own[k], keep) for picture, own in zip(pictures, masks)]
+    expected = np.array([[pooled_by_hand(study, one) for one in hide(k)] for k in (0, 1)]).transpose(2, 0, 1, 3)
     assert features.shape == expected.shape
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
     assert np.abs(expected[:, 0] - expected[:, 1]).max() > 0.01 * np.abs(expected).max()
@@ -223,13 +199,8 @@ def test_hidden_features_are_computed_once_and_anew_for_anything_else(study, cac
     stored = {path.name for path in cache.iterdir()}
     other_masks = masks.clone()
     other_masks[0, 0, 50, 50] = True
-    others = [
-        (split, other_masks, False, "black"),
-        (split, masks, True, "black"),
-        (split, masks, False, "mean"),
-        (split.take([1, 0]), masks, False, "black"),
-        (split, masks[:, :2], False, "black"),
-    ]
+    others = [(split, other_masks), (split, masks, True), (split, masks, False, "mean"), (split.take([1, 0]), masks)]
+    others.append((split, masks[:, :2]))
     with monkeypatch.context() as patch:
         patch.setattr(traits_pooled, "pooled_features", forbid)
         assert torch.equal(hidden_features(study, split, masks.clone()), first)
@@ -277,14 +248,6 @@ def test_vectors_and_scores_are_those_of_pictures_hidden_by_hand(study, pool, al
     assert np.abs(own.removed - own.unmasked).max() > 0.05 * np.abs(expected).max()
 
 
-def test_what_is_kept_alone_gives_other_vectors_than_whole_pictures(study, found):
-    alone = common_traits(study, boxes_anywhere, PICTURES, MEASURED, alone=True)
-    for own, theirs in zip(found, alone):
-        for whole, kept in zip(own.vectors, theirs.vectors):
-            np.testing.assert_array_equal(whole.removed, kept.removed)
-            assert np.abs(whole.kept - kept.kept).max() > 0.1 * np.abs(whole.kept).max()
-
-
 @pytest.mark.parametrize("pictures, measured", [(PICTURES, MEASURED), (2, 100), (100, 2)])
 def test_pictures_that_make_vectors_are_not_held_out_and_all_others_are(study, pictures, measured):
     data, (regions, calls) = study.data, recording(functools.partial(boxes_anywhere, names=("low",)))
@@ -295,11 +258,8 @@ def test_pictures_that_make_vectors_are_not_held_out_and_all_others_are(study, p
         for part, whole in ((chosen, train), (shown, test)):  # of the right split, evenly, from end to end
             at = [whole.hashes.index(name) for name in part.hashes]
             assert at[0] == 0 and at[-1] == len(whole) - 1 and np.ptp(np.diff(at)) <= 1
-        of_the_class = [
-            (path, name)
-            for split in data.splits.values()
-            for path, name in zip(of_class(split, label).paths, of_class(split, label).hashes)
-        ]
+        every = [of_class(split, label) for split in data.splits.values()]
+        of_the_class = [pair for split in every for pair in zip(split.paths, split.hashes)]
         others = [path for path, name in of_the_class if name not in chosen.hashes]
         assert own.held_out.shape == (len(of_the_class) - len(chosen), 1) == (len(others), 1)
         read = read_by_hand(study, SimpleNamespace(paths=others), "max")
@@ -326,23 +286,6 @@ def test_a_concept_that_is_not_seen_is_left_out(study, found):
         np.testing.assert_allclose(own.held_out, whole.held_out[:, at], rtol=1e-5)
 
 
-def test_an_impossible_number_of_channels_is_named(study):
-    with pytest.raises(ValueError, match="top=0 must be from 1"):
-        common_traits(study, boxes_anywhere, PICTURES, MEASURED, top=0)
-
-
-def test_normality_and_drops_of_a_class_are_those_of_its_scores(found):
-    own = found[0]
-    for values, result in zip(own.held_out.T, own.normality()):
-        assert result.count == len(values) and result.r2 == traits_vectors.normality(values).r2
-        assert (result.mean, result.std) == pytest.approx((values.mean(), values.std(ddof=1)))
-    expected = [
-        [np.mean(own.unmasked[:, j] - own.removed[i][:, j]) / np.std(own.unmasked[:, j]) for j in range(3)]
-        for i in range(3)
-    ]
-    np.testing.assert_allclose(own.drops(), expected)
-
-
 def test_traits_of_a_method_have_the_names_of_its_concepts(study, concepts):
     method, options = AsXai(concepts=concepts), dict(pictures=PICTURES, measured=MEASURED)
     found, again = (benchmark.traits_of(method, study, **options) for _ in range(2))
@@ -351,17 +294,11 @@ def test_traits_of_a_method_have_the_names_of_its_concepts(study, concepts):
     for one, other in zip(found, again):
         np.testing.assert_array_equal(one.removed, other.removed)
         np.testing.assert_array_equal(one.held_out, other.held_out)
-    rows = benchmark.measure(method, study, **options)
-    assert rows.columns.tolist() == ["method", "seed", "measure", "value", "low", "high", "better"]
+    specific, straight = benchmark.trait_rows(found)
     share = traits_vectors.specificity([(own.unmasked, own.removed) for own in found])
-    assert rows.loc[0, ["measure", "value", "low", "high"]].tolist() == [
-        "specificity",
-        share.share,
-        share.low,
-        share.high,
-    ]
-    r2 = np.median([traits_vectors.normality(values).r2 for own in found for values in own.held_out.T])
-    assert rows.loc[1, ["method", "seed", "measure", "value"]].tolist() == [benchmark.OURS, 0, "q-q r2", r2]
+    expected = {"measure": "specificity", "value": share.share, "low": share.low, "high": share.high}
+    assert specific == expected and [straight["measure"], np.isnan(straight["low"])] == ["q-q r2", True]
+    assert straight["value"] == np.median([own.r2 for of_one in found for own in of_one.normality()])
     assert benchmark.traits_of("black box", study) == benchmark.trait_rows([]) == []
     assert np.isnan(benchmark.trait_rows([planted(("alone",))])[0]["value"])  # nothing to compare its drop with
 
@@ -380,10 +317,7 @@ def test_kept_variance_is_the_share_of_each_component_of_concepts_alone(study):
         for k, mask in enumerate(boxes_anywhere(label, chosen, names).masks[0]):
             alone = read_by_hand(study, chosen, "max", functools.partial(hidden_by_hand, mask=mask, keep=True))
             np.testing.assert_allclose(ratios[k], trait_by_hand(alone, 3)[1], atol=1e-4)
-
-
-def test_kept_variance_of_few_pictures_has_few_components_that_explain_all(study):
-    for _, ratios in common.kept_variance(study, boxes_anywhere, pictures=2, k=10):
+    for _, ratios in common.kept_variance(study, boxes_anywhere, pictures=2, k=10):  # fewer components, which are all
         assert ratios.shape == (3, 2)
         np.testing.assert_allclose(ratios.sum(axis=1), 1)
 
@@ -453,24 +387,15 @@ def test_rendered_drops_are_those_of_pictures_drawn_without_a_part(study, found,
 
 
 def test_nothing_drops_where_nothing_is_drawn_otherwise(study, found, monkeypatch):
-    asked = []
-
-    def unchanged(data_set, path, remove, fine=None):
-        asked.append((data_set, remove))
-        return np.asarray(read_picture(path))
-
+    asked, unchanged = [], lambda data_set, path, remove, fine=None: np.asarray(read_picture(path))
     monkeypatch.setattr(sources, "cpu_count", lambda: 1)
-    monkeypatch.setattr(sources, "redraw", unchanged)
+    monkeypatch.setattr(sources, "redraw", lambda *args: asked.append(args[::2][:2]) or unchanged(*args))
     results = benchmark.rendered_drops(study, found, pictures=3)
     for _, drops in results:
         np.testing.assert_allclose(drops, 0, atol=0.05)  # whole pictures are cached with three digits
     assert asked == [(study.data.name, (part,)) for parts, _ in results for part in parts for _ in range(3)]
-
-
-def test_pictures_that_are_not_drawn_have_no_rendered_drops(study, found, monkeypatch):
-    monkeypatch.setattr(sources, "redraw", forbid)
-    photos = dataclasses.replace(study.data, part_names=())
-    assert benchmark.rendered_drops(SimpleNamespace(data=photos, config=study.config, model=study.model), found) == []
+    photos = SimpleNamespace(data=dataclasses.replace(study.data, part_names=()))
+    assert benchmark.rendered_drops(photos, found, pictures=3) == []  # nor are they drawn
 
 
 # --- trait pictures ---
@@ -507,19 +432,11 @@ def test_trait_pictures_are_the_same_again_and_others_for_another_seed(study, co
     assert torch.equal(other.targets, dogs.targets) and not np.array_equal(other.pictures, dogs.pictures)
 
 
-def test_a_race_runs_on_the_targets_of_the_first_concepts(study, dogs):
-    table, runs = benchmark.trait_race(study, dogs, concepts=2, crop=CROP, steps=2, fast_steps=3)
-    assert list(zip(table["target"], table["method"])) == [(0, "paper"), (0, "fast"), (1, "paper"), (1, "fast")]
-    assert table["steps"].tolist() == [2, 3, 2, 3]
-    assert runs["fast"].feature_error.numpy() == pytest.approx(dogs.errors[:2], rel=1e-3)  # the same descent
-    assert dogs.errors[0] != pytest.approx(dogs.errors[1], rel=1e-3)
-
-
 def test_a_race_that_is_not_won_says_so():
     network = tiny_backbone()
     with torch.no_grad():
         targets = network(smooth_pictures(3, 64))[:1]
-    paper, fast = benchmark.race(network, targets, 64, steps=300, fast_steps=1)[0].to_dict("records")
+    paper, fast = benchmark.race(network, targets, 64, fast_steps=1, steps=300)[0].to_dict("records")
     assert fast["objective"] > paper["objective"] and paper["steps_to_reach"] == 300
     assert all(np.isnan(fast[column]) for column in ("steps_to_reach", "seconds_to_reach", "speedup"))
 
@@ -534,18 +451,16 @@ def test_fast_is_as_good_as_the_paper_in_far_fewer_steps(kind):
     """A tenth of the steps, each of which may take a little longer; times of a busy machine are no test."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = nn.Sequential(
+        layers = [
             nn.Conv2d(3, 8, 5, stride=2, padding=2),
-            nn.Tanh(),
             nn.Conv2d(8, 12, 3, stride=2),
-            nn.Tanh(),
             nn.Conv2d(12, 16, 3, stride=2),
-            nn.Tanh(),
-        )
+        ]
+        network = nn.Sequential(*(one for layer in layers for one in (layer, nn.Tanh())))
     with torch.no_grad():
         targets = network(smooth_pictures(2, 64))
         targets = targets.mean(dim=(2, 3)) if kind == "pooled" else targets
-    table, _ = benchmark.race(network, targets, 64, steps=500, fast_steps=50)
+    table, _ = benchmark.race(network, targets, 64, fast_steps=50, steps=500)
     assert table["target"].tolist() == [0, 0, 1, 1] and table["method"].tolist() == ["paper", "fast"] * 2
     paper, fast = (table[table["method"] == method].reset_index() for method in ("paper", "fast"))
     assert (fast["objective"] <= paper["objective"]).all() and (paper["steps"] == 500).all()
@@ -558,33 +473,15 @@ def test_fast_is_as_good_as_the_paper_in_far_fewer_steps(kind):
     assert fast["objective"][0] == pytest.approx(alone.trace[-1].item(), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "point, corner",
-    [
-        ((0, 0), (0, 0)),
-        ((1, 1), (12, 12)),
-        ((0, 1), (0, 12)),
-        ((0.5, 0.5), (6, 6)),
-        ((0.45, 0.55), (5, 7)),
-        ((0.3, 0.9), (2, 12)),
-    ],
-)
-def test_windows_lie_around_their_point_and_inside_the_picture(point, corner):
-    size, side = 20, 8
-    picture = torch.arange(3 * size * size).view(1, 3, size, size)
-    window = traits_pictures.windows_around(picture, np.array([point], dtype=float), side)
-    assert window.shape == (1, 3, side, side)
-    for row, column in np.ndindex(side, side):
-        assert torch.equal(window[0, :, row, column], picture[0, :, corner[0] + row, corner[1] + column])
-
-
-def test_each_picture_has_the_window_of_its_own_point_up_to_the_whole_picture():
-    pictures = torch.randint(256, (3, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    points = np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]])
-    windows = traits_pictures.windows_around(pictures, points, 4)
-    for window, picture, start in zip(windows, pictures, (0, 8, 4)):
-        assert torch.equal(window, picture[:, start : start + 4, start : start + 4])
-    assert torch.equal(traits_pictures.windows_around(pictures, points, 12), pictures)
+def test_windows_lie_around_their_point_and_inside_the_picture():
+    points = np.array([(0, 0), (1, 1), (0, 1), (0.5, 0.5), (0.45, 0.55), (0.3, 0.9)], dtype=float)
+    corners = [(0, 0), (12, 12), (0, 12), (6, 6), (5, 7), (2, 12)]
+    pictures = torch.arange(6 * 3 * 20 * 20).view(6, 3, 20, 20)
+    windows = traits_pictures.windows_around(pictures, points, 8)
+    assert windows.shape == (6, 3, 8, 8)
+    for window, picture, (top, left) in zip(windows, pictures, corners):
+        assert torch.equal(window, picture[:, top : top + 8, left : left + 8])
+    assert torch.equal(traits_pictures.windows_around(pictures, points, 20), pictures)
 
 
 # --- tables ---
@@ -592,10 +489,8 @@ def test_each_picture_has_the_window_of_its_own_point_up_to_the_whole_picture():
 
 def test_qq_plots_stand_beside_the_concept_of_the_same_name():
     ours = [planted(("ear", "ear 2", "nose", "nose 2", "concept 7"), seed=1)]
-    other = [
-        dataclasses.replace(planted(("nose 2", "nose", "ear"), seed=2), class_name=ours[0].class_name),
-        planted(("concept 7",), seed=3),
-    ]
+    theirs = dataclasses.replace(planted(("nose 2", "nose", "ear"), seed=2), class_name=ours[0].class_name)
+    other = [theirs, planted(("concept 7",), seed=3)]
     (pair,) = benchmark.qq_pairs(ours, benchmark.value_table(other))
     assert (pair["class"], pair["names"]) == (ours[0].class_name, list(ours[0].names))
     theirs = {name: traits_vectors.normality(values) for name, values in zip(other[0].names, other[0].held_out.T)}
@@ -614,9 +509,6 @@ def test_specificity_table_has_a_row_per_method_and_seed():
     assert list(table.columns) == ["method", "seed", "classes", "concepts", "share", "low", "high"]
     counts = table[["method", "seed", "classes", "concepts"]].values.tolist()
     assert counts == [["ours", 0, 2, 5], ["ours", 1, 1, 3], ["other", 0, 3, 8]]
-    for share, runs in zip(table["share"], (sharp, blunt, blunt + sharp)):
-        rows = [(row[i], row.max()) for own in runs for i, row in enumerate(own.drops())]
-        assert share == pytest.approx(np.mean([own > 0 and own == largest for own, largest in rows]))
     assert table["share"].tolist() == pytest.approx([1, 0, 5 / 8])
     result = traits_vectors.specificity([(own.unmasked, own.removed) for own in blunt + sharp])
     assert (table["low"][2], table["high"][2]) == (result.low, result.high)
@@ -633,21 +525,15 @@ def test_normality_table_has_a_row_per_concept():
     for (_, row), values in zip(table.iterrows(), columns):
         result, keys = traits_vectors.normality(values), ["r2", "w", "p", "count", "mean", "std", "skew"]
         assert row[keys].tolist() == [getattr(result, key) for key in keys]
-        quantiles = np.corrcoef(result.theoretical, np.sort(values))[0, 1]
-        assert row["r2"] == pytest.approx(quantiles**2)
 
 
-def test_vector_table_has_a_row_per_channel(found):
+def test_vector_table_has_a_row_per_channel():
     classes = [planted(("a", "b"), seed=1), planted(("c",), seed=2)]
     table = benchmark.vector_table(classes)
     assert list(table.columns) == ["class", "concept", "channel", "weight"]
     assert table["class"].tolist() == ["class 1"] * 4 + ["class 2"] * 2 and table["concept"].str.cat() == "aabbcc"
     assert table["channel"].tolist() == [2, 0, 5, 1, 2, 0]
     assert table["weight"].tolist() == [0.5, -0.25, 1.5, -0.25, 0.5, -0.25]
-    table = benchmark.vector_table(found)
-    (own,) = (group for key, group in table.groupby(["class", "concept"]) if key == ("dog", "middle"))
-    vector = found[1].vectors[found[1].names.index("middle")]
-    assert own["channel"].tolist() == vector.channels.tolist() and own["weight"].tolist() == vector.weights.tolist()
 
 
 # --- claims ---
@@ -677,14 +563,9 @@ def claimed(specific=shares(ours=[1.0]), normal=straight(1.0), ratios=(0.5,), ra
 
 @pytest.mark.parametrize("direction, holds", [(1, "yes"), (0, "yes"), (-1, "no")])
 def test_claims_hold_from_their_target_on(direction, holds):
-    def near(target):
-        return float(np.nextafter(target, np.inf * direction)) if direction else float(target)
-
-    rows = claimed(
-        shares(ours=[near(benchmark.DIAGONAL_TARGET)], superpixels=[0.1]),
-        straight(near(benchmark.QQ_TARGET)),
-        races=raced(near(benchmark.SPEED_TARGET)),
-    )
+    near = lambda target: float(np.nextafter(target, np.inf * direction)) if direction else float(target)
+    specific = shares(ours=[near(benchmark.DIAGONAL_TARGET)], superpixels=[0.1])
+    rows = claimed(specific, straight(near(benchmark.QQ_TARGET)), races=raced(near(benchmark.SPEED_TARGET)))
     targets = {"specificity_diagonal", "qq_r2_min", "inversion_speedup"}
     assert all(row["holds"] == (holds if name in targets else "") for name, row in rows.items())
 
@@ -698,9 +579,8 @@ def test_concepts_must_be_more_specific_than_superpixels_where_there_are_any(the
 
 
 def test_claims_are_means_over_seeds_of_this_study():
-    rows = claimed(
-        shares(ours=[0.8, 1.0], superpixels=[0.5, 0.7], boxes=[0.6]), straight(0.9, 0.96), (0.2, 0.4, 0.9), raced(8, 20)
-    )
+    specific = shares(ours=[0.8, 1.0], superpixels=[0.5, 0.7], boxes=[0.6])
+    rows = claimed(specific, straight(0.9, 0.96), (0.2, 0.4, 0.9), raced(8, 20))
     here = {
         "qq_r2_min": 0.93,
         "qq_r2_median": (0.925 + 0.97) / 2,

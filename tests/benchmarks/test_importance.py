@@ -1,12 +1,13 @@
 """What hiding parts does to the logits of a tiny study of drawn animals, and measures that are to foretell it."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
-from helpers import QUICK, REGIONS, drawn_study, fixed_regions, planted_ranks
+from helpers import QUICK, REGIONS, fixed_regions, planted_ranks
 
 import menagerie
 from asxai.benchmarks import importance
@@ -19,11 +20,6 @@ from asxai.model.protocnn import Activations
 from asxai.ranks import layers
 
 SIZE = QUICK["size"]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +60,8 @@ def test_what_hidden_concepts_and_undrawn_parts_take_from_the_logit(study, ranks
             hidden[:, :, rows, columns] = pictures.double().mean(dim=(2, 3), keepdim=True).round().to(torch.uint8)
             drops = before - logits_by_hand(study, hidden, label)
             np.testing.assert_allclose(one.causes[HIDDEN][:, k], drops, atol=1e-4)
-        draw = lambda path, fine: menagerie.render(
-            study.data.name, study.class_names[label], 1_000_000 + int(path.stem), SIZE, {"ear"}, fine
-        )
-        bare = to_batch([draw(path, fine).picture for path, fine in names], SIZE)
+        draw = functools.partial(menagerie.render, study.data.name, study.class_names[label], size=SIZE, remove={"ear"})
+        bare = to_batch([draw(1_000_000 + int(path.stem), fine=fine).picture for path, fine in names], SIZE)
         drops = before - logits_by_hand(study, bare, label)
         np.testing.assert_allclose(one.causes[UNDRAWN][:, 0], drops, atol=1e-4)
         assert np.isnan(one.causes[UNDRAWN][:, 1]).all()  # no part is called low
@@ -176,6 +170,9 @@ def test_importance_and_its_correlation_by_hand():
     assert (correlations.xs(MEAN, level="class")["spearman"] == hidden.tolist()).all()
     undrawn = correlations.loc[UNDRAWN]
     assert undrawn["spearman"].isna().all() and len(undrawn) == 4  # two concepts have no order; there is no mean
+    table = correlations.reset_index()
+    assert importance.causal_reference(table) == HIDDEN  # for two concepts have no order
+    assert importance.causal_reference(table.assign(reference=UNDRAWN)) == UNDRAWN
 
 
 def test_correlations_with_intervals_chance_and_means():
@@ -197,10 +194,3 @@ def test_correlations_with_intervals_chance_and_means():
     assert table.loc[MEAN, "spearman"] == pytest.approx(table["spearman"][:2].mean())
     assert table.loc[MEAN, "chance"] == pytest.approx(0.714 / np.sqrt(2), abs=0.06)
     assert table.loc[MEAN, "concepts"] == 16
-
-
-def test_the_reference_is_what_is_not_drawn_where_there_is_any():
-    table = importance.correlation_table(measured(), draws=2)
-    assert importance.causal_reference(table) == HIDDEN, "two concepts have no order"
-    both = table.assign(reference=UNDRAWN)
-    assert importance.causal_reference(both) == UNDRAWN

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
-from helpers import QUICK, REGIONS, drawn_study, fixed_regions, planted_ranks
+from helpers import QUICK, REGIONS, fixed_regions, planted_ranks
 
 from asxai.benchmarks import importance, sensitivity
 from asxai.benchmarks.importance import HIDDEN, MEAN, UNDRAWN
@@ -17,11 +17,6 @@ from asxai.data.pictures import to_batch
 from asxai.ranks import layers
 
 SIZE = QUICK["size"]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return drawn_study(tmp_path_factory.mktemp("animals"), 14, 6, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +82,7 @@ def test_panel_shows_the_filters_that_overlap_most(study, ranks, monkeypatch):
     assert len(panel["pictures"]) == 2 and panel["intervals"].shape == (2, 2)
     with torch.inference_mode():
         maps = study.model.embed(study.features(one.shown)[0])
-    pixels, shown = study.pictures(list(one.shown.paths)), 0
+    pixels = study.pictures(list(one.shown.paths))
     for k, examples in enumerate(panel["examples"]):
         overlap = one.iou[:, :, k].mean(axis=0)
         assert len(examples) == min(2, (votes == k).sum())
@@ -97,8 +92,7 @@ def test_panel_shows_the_filters_that_overlap_most(study, ranks, monkeypatch):
             expected = semantic_masks(maps[best, number], SIZE).numpy()
             assert (mask == expected).mean() > 0.99  # cached features and these may differ in the last digit
             assert ((votes == k) & (overlap > overlap[number])).sum() < 2
-            shown += 1
-    assert shown > 0
+    assert any(panel["examples"])
 
 
 def test_filters_by_class_and_by_layer():

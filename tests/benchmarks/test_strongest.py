@@ -2,11 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import (
-    check_words,
-    picture_folder,
-    styled_figures,  # noqa: F401 (a fixture)
-)
+from helpers import check_words, picture_folder, styled_figures  # noqa: F401 (a fixture)
 
 import asxai
 from asxai.benchmarks import strongest

@@ -31,21 +31,14 @@ def test_same_seed_same_result_and_the_global_state_is_untouched(batch):
     assert first.shape == batch.shape and first.dtype == torch.uint8
 
 
-def test_zero_strength_changes_nothing(batch):
+def test_zero_strength_changes_nothing_and_pictures_are_flipped_as_often_as_told(batch):
     strength = Augmentation(**NOTHING)
     assert torch.equal(augment(batch, seeded(), strength), batch)
     torch.testing.assert_close(augment(batch / 255, seeded(), strength), batch / 255, atol=1e-5, rtol=0)
-
-
-def test_certain_flip_is_a_mirror_image(batch):
     assert torch.equal(augment(batch, seeded(), Augmentation(**NOTHING | {"flip": 1})), batch.flip(3))
-
-
-def test_half_of_the_pictures_are_flipped(batch):
     many = batch[:1].expand(400, -1, -1, -1)
     result = augment(many, seeded(), Augmentation(**NOTHING | {"flip": 0.5}))
-    flipped = (result == batch[:1].flip(3)).all(dim=(1, 2, 3))
-    straight = (result == batch[:1]).all(dim=(1, 2, 3))
+    flipped, straight = ((result == one).all(dim=(1, 2, 3)) for one in (batch[:1].flip(3), batch[:1]))
     assert (flipped ^ straight).all() and 160 < flipped.sum() < 240
 
 
@@ -56,7 +49,7 @@ def test_every_kind_changes_every_picture_in_its_own_way(batch, kind):
     assert len(torch.unique(torch.cat([result, batch[:1]]), dim=0)) == 7
 
 
-def test_number_types_agree(batch):
+def test_number_types_and_devices_agree(batch):
     whole = augment(batch, seeded())
     exact = augment(batch.double() / 255, seeded())
     assert exact.dtype == torch.float64
@@ -64,10 +57,7 @@ def test_number_types_agree(batch):
         result = augment((batch.double() / 255).to(dtype), seeded())
         assert result.dtype == dtype and (result.double() - exact).abs().max() < tolerance
     assert (whole.double() / 255 - exact).abs().max() <= 0.5 / 255 + 1e-4
-
-
-def test_everything_moves_to_the_device_of_the_pictures(batch):
-    """The meta device holds no numbers, but refuses to mix with tensors elsewhere, as a GPU does."""
+    # the meta device holds no numbers, but refuses to mix with tensors elsewhere, as a GPU does
     result = augment(batch.to("meta"), seeded())
     assert result.device.type == "meta" and result.shape == batch.shape and result.dtype == torch.uint8
 
@@ -86,19 +76,16 @@ def test_against_a_slow_textbook_resampling(batch):
     result = augment(values, seeded(5), strength)
     randomness = augmentation._Randomness.draw(3, seeded(5), strength)
     height, width = values.shape[2:]
-    for index in range(3):
+    for index, row, column in np.ndindex(3, height, width):
         affine, skew = randomness.affine[index].double().numpy(), randomness.skew[index].double().numpy()
-        for row in range(height):
-            for column in range(width):
-                u, v, w = skew @ [(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, 1]
-                x, y = affine[:2, :2] @ [u / w * width / 2, v / w * height / 2]  # pixels from the centre
-                x, y = reflected(x + (width - 1) / 2, width), reflected(y + (height - 1) / 2, height)
-                left, top = min(math.floor(x), width - 2), min(math.floor(y), height - 2)
-                dx, dy = x - left, y - top
-                patch = values[index, :, top : top + 2, left : left + 2]
-                weights = np.outer([1 - dy, dy], [1 - dx, dx])
-                expected = (patch * torch.from_numpy(weights)).sum(dim=(1, 2))
-                torch.testing.assert_close(result[index, :, row, column], expected, atol=1e-6, rtol=0)
+        u, v, w = skew @ [(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, 1]
+        x, y = affine[:2, :2] @ [u / w * width / 2, v / w * height / 2]  # pixels from the centre
+        x, y = reflected(x + (width - 1) / 2, width), reflected(y + (height - 1) / 2, height)
+        left, top = min(math.floor(x), width - 2), min(math.floor(y), height - 2)
+        patch, dx, dy = values[index, :, top : top + 2, left : left + 2], x - left, y - top
+        weights = np.outer([1 - dy, dy], [1 - dx, dx])
+        expected = (patch * torch.from_numpy(weights)).sum(dim=(1, 2))
+        torch.testing.assert_close(result[index, :, row, column], expected, atol=1e-6, rtol=0)
 
 
 def test_strengths_are_limits_in_their_units():

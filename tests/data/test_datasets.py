@@ -54,7 +54,7 @@ def test_splits_follow_the_written_rule(tmp_path):
             assert {path.name for path in split.paths if path.parent.name == class_name} == set(expected[name])
 
 
-def test_renaming_files_changes_nothing_but_names(tmp_path):
+def test_a_fingerprint_is_of_contents_and_class_names_not_of_names_of_files(tmp_path):
     folder, other = plain(tmp_path / "one"), tmp_path / "two"
     for class_folder in folder.iterdir():
         (other / class_folder.name).mkdir(parents=True)
@@ -63,11 +63,7 @@ def test_renaming_files_changes_nothing_but_names(tmp_path):
     first, second = load_data_set(folder), load_data_set(other)
     assert [split.hashes for split in first.splits.values()] == [split.hashes for split in second.splits.values()]
     assert first.fingerprint == second.fingerprint
-
-
-def test_fingerprint_changes_with_content_and_class_names(tmp_path):
-    folder = plain(tmp_path / "pets")
-    seen = {load_data_set(folder).fingerprint}
+    seen = {first.fingerprint}
     Image.fromarray(noise(999)).save(folder / "class0" / "0000.png")
     seen.add(load_data_set(folder).fingerprint)
     (folder / "class0").rename(folder / "renamed")
@@ -83,16 +79,14 @@ def test_given_splits_are_kept(tmp_path, validation):
         assert {path.parent.parent.name for path in data.splits[split].paths} == {folder}
 
 
-def test_smallest_data_sets_work(tmp_path):
+def test_smallest_data_sets_work_and_a_folder_is_found_under_root_and_never_written_to(tmp_path):
     assert sizes(load_data_set(plain(tmp_path / "a", (3, 3)))) == [2, 2, 2]
     assert sizes(load_data_set(with_splits(tmp_path / "b", count=2))) == [2, 2, 4]
-
-
-def test_folder_is_found_under_root_and_never_written_to(tmp_path):
     folder = plain(tmp_path / "pets")
-    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    listed = lambda: sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    before = listed()
     assert load_data_set("pets", root=tmp_path).fingerprint == load_data_set(str(folder)).fingerprint
-    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+    assert listed() == before
 
 
 def test_take_keeps_columns_together(tmp_path):
@@ -108,11 +102,11 @@ def test_take_keeps_columns_together(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "classes",
-    [("bus", "car", "train"), ("control", "test"), ("valid", "invalid"), ("Train", "Plane"), ("val", "dist"),
-     ("rejection", "Validation"), ("train", "test", "other")],
-)  # fmt: skip
-def test_classes_may_be_called_like_splits(tmp_path, classes):
+    "names",
+    ["bus car train", "control test", "valid invalid", "Train Plane", "val dist", "a Validation", "train test a"],
+)
+def test_classes_may_be_called_like_splits(tmp_path, names):
+    classes = names.split()
     for number, name in enumerate(classes):
         fill(tmp_path / name, 5, 100 * number)
     data = load_data_set(tmp_path)
@@ -126,9 +120,8 @@ def test_classes_may_be_called_like_splits(tmp_path, classes):
 def test_splits_without_classes_are_not_taken_for_classes(tmp_path, names):
     for number, name in enumerate(names):
         fill(tmp_path / name, 5, 100 * number)
-    with pytest.raises(
-        DataError, match=f"{', '.join(sorted(names))} hold pictures and no class folders. Make a folder"
-    ):
+    said = f"{', '.join(sorted(names))} hold pictures and no class folders. Make a folder"
+    with pytest.raises(DataError, match=said):
         load_data_set(tmp_path)
 
 
@@ -146,10 +139,13 @@ def test_a_split_beside_pictures_without_classes_is_an_error_and_loose_files_are
 # Two things with one name
 
 
-def test_two_folders_of_one_name_are_two_data_sets(tmp_path):
+def test_two_folders_of_one_name_are_two_data_sets_and_a_registered_one_is_known_by_its_folder(tmp_path, monkeypatch):
     names = [load_data_set(plain(tmp_path / place / name)).name for place in "ab" for name in ("photos", "oxford-pets")]
     assert len({*names, "photos", "oxford-pets"}) == 6
     assert load_data_set(plain(tmp_path / "mine"), root=tmp_path).name.startswith("mine")
+    entry = sources._Entry(lambda root: scan_folder(root / "drawn"), "pictures")
+    monkeypatch.setattr(datasets, "registry", lambda size: {"drawn": entry})
+    assert load_data_set(plain(tmp_path / "drawn"), root=tmp_path).name == "drawn"
 
 
 def test_two_classes_that_look_alike_are_an_error_and_one_spelling_is_one_class(tmp_path):
@@ -163,51 +159,38 @@ def test_two_classes_that_look_alike_are_an_error_and_one_spelling_is_one_class(
         load_data_set(tmp_path / "a")
 
 
-def test_a_registered_data_set_is_known_by_its_folder_too(tmp_path, monkeypatch):
-    entry = sources._Entry(lambda root: scan_folder(root / "drawn"), "pictures")
-    monkeypatch.setattr(datasets, "registry", lambda size: {"drawn": entry})
-    plain(tmp_path / "drawn")
-    assert load_data_set(tmp_path / "drawn", root=tmp_path).name == "drawn"
-
-
 # Copies and other files
 
 
-def test_copies_within_a_class_are_used_once(tmp_path):
+def test_copies_within_a_class_are_used_once_and_in_two_classes_are_an_error(tmp_path):
     folder = plain(tmp_path)
-    clean = load_data_set(folder).fingerprint
-    shutil.copy(folder / "class0" / "0003.png", folder / "class0" / "copy.png")
+    clean, first, second = load_data_set(folder).fingerprint, folder / "class0/0003.png", folder / "class1/copy.png"
+    shutil.copy(first, folder / "class0" / "copy.png")
     data = load_data_set(folder)
     assert data.fingerprint == clean
     assert len(data.notes) == 1 and "class0/copy.png (same as" in data.notes[0] and "1 left out" in data.notes[0]
+    shutil.copy(first, second)
+    with pytest.raises(DataError, match=f"{first} and {second}.*Delete"):
+        load_data_set(folder)
 
 
 def test_copies_between_splits_leave_the_training_split(tmp_path):
     folder = with_splits(tmp_path, ("train", "val", "test"))
-    shutil.copy(folder / "test" / "class0" / "0200.png", folder / "train" / "class0" / "again.png")
-    shutil.copy(folder / "test" / "class0" / "0201.png", folder / "val" / "class0" / "again.png")
-    shutil.copy(folder / "val" / "class1" / "1100.png", folder / "train" / "class1" / "again.png")
+    copies = {"test/class0/0200": "train/class0", "test/class0/0201": "val/class0", "val/class1/1100": "train/class1"}
+    for picture, place in copies.items():
+        shutil.copy(folder / f"{picture}.png", folder / place / "again.png")
     data = load_data_set(folder)
     assert sizes(data) == [10, 10, 10]
     assert not any(path.name == "again.png" for split in data.splits.values() for path in split.paths)
     assert all("again.png" in note for note in data.notes) and len(data.notes) == 2
 
 
-def test_one_file_in_two_classes_is_an_error(tmp_path):
-    folder = plain(tmp_path)
-    first, second = folder / "class0" / "0003.png", folder / "class1" / "copy.png"
-    shutil.copy(first, second)
-    with pytest.raises(DataError, match=f"{first} and {second}.*Delete"):
-        load_data_set(folder)
-
-
 def test_other_files_are_noted_and_hidden_ones_are_not(tmp_path):
     folder = plain(tmp_path)
-    (folder / "readme.txt").write_text("hello")
-    (folder / "class0" / "labels.csv").write_text("a,b")
-    (folder / "class0" / "nested").mkdir()
-    (folder / "class0" / ".DS_Store").write_text("")
-    (folder / ".hidden").mkdir()
+    for name in ("readme.txt", "class0/labels.csv", "class0/.DS_Store"):
+        (folder / name).write_text("hello")
+    for name in ("class0/nested", ".hidden"):
+        (folder / name).mkdir()
     notes = " ".join(load_data_set(folder).notes)
     assert all(name in notes for name in ("readme.txt", "labels.csv", "nested"))
     assert ".DS_Store" not in notes and ".hidden" not in notes
@@ -249,6 +232,10 @@ def with_a_class_missing_in(split):
     return lambda root: shutil.rmtree(with_splits(root) / split / "class1")
 
 
+def with_two_validations(root):
+    with_splits(root, ("train", "val", "validation", "test"))
+
+
 def two_and_a_copy(root):
     plain(root, (10, 3))
     shutil.copy(root / "class1" / "1000.png", root / "class1" / "1001.png")
@@ -266,12 +253,7 @@ BAD_FOLDERS = {  # how it is made, what the message names, the problem, the reme
     "not in train": (with_a_class_missing_in("train"), "train/class1", "no such folder", "the same class folders"),
     "no test": (lambda root: with_splits(root, ("train", "val")), "", "no test folder", "Give it one train"),
     "no train": (lambda root: with_splits(root, ("test",)), "", "no train folder", "Give it one train"),
-    "two validations": (
-        lambda root: with_splits(root, ("train", "val", "validation", "test")),
-        "",
-        "one split has two folders",
-        "Give it one train",
-    ),
+    "two validations": (with_two_validations, "", "one split has two folders", "Give it one train"),
 }
 
 
@@ -287,15 +269,12 @@ def test_bad_folders(tmp_path, case):
 
 
 @pytest.mark.parametrize("name", ["oxford-pet", "no/such/folder", None, 3, ""])
-def test_unknown_names(tmp_path, name):
+def test_unknown_names_and_a_file(tmp_path, name):
     with pytest.raises(DataError) as caught:
         load_data_set(name, root=tmp_path)
     message = str(caught.value)
     assert "name_or_folder" in message and repr(name) in message and "give" in message.lower()
     assert ("Did you mean oxford-pets" in message) == (name == "oxford-pet")
-
-
-def test_a_file_is_not_a_folder(tmp_path):
     with pytest.raises(DataError, match="this is a file. Give the folder"):
         load_data_set(fill(tmp_path, 1) / "0000.png")
 

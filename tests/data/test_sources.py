@@ -112,13 +112,6 @@ def test_part_masks_match_the_batch(tmp_path, menagerie):
         test.part_masks()
 
 
-def test_second_load_draws_nothing(tmp_path, menagerie):
-    first = draw(tmp_path)
-    menagerie.CALLS.clear()
-    second = draw(tmp_path)
-    assert menagerie.CALLS == [] and first.fingerprint == second.fingerprint
-
-
 def test_drawing_resumes_after_a_kill(tmp_path, menagerie):
     whole = draw(tmp_path / "whole").fingerprint
     menagerie.CALLS.clear()
@@ -133,12 +126,12 @@ def test_drawing_resumes_after_a_kill(tmp_path, menagerie):
 
 
 def test_only_missing_files_are_redrawn(tmp_path, menagerie):
-    draw(tmp_path)
-    folder = tmp_path / "menagerie-tiny-16"
+    first, folder = draw(tmp_path), tmp_path / "menagerie-tiny-16"
     before = files_in(folder)
+    menagerie.CALLS.clear()
+    assert draw(tmp_path).fingerprint == first.fingerprint and menagerie.CALLS == []
     (folder / "train" / "round" / "0001.png").unlink()
     (folder / "parts" / "test" / "square" / "0000.png").unlink()
-    menagerie.CALLS.clear()
     draw(tmp_path)
     assert [call[:2] for call in menagerie.CALLS] == [("round", 1), ("square", 1_000_000)]
     assert files_in(folder) == before
@@ -173,10 +166,8 @@ def test_drawn_pictures_that_cannot_be_written(tmp_path, menagerie):
 
 def test_every_drawn_data_set(tmp_path, monkeypatch):
     """The contract with the true drawing package, on a few small pictures of each class."""
-    specs = {
-        name: dataclasses.replace(spec, train_per_class=3, test_per_class=1)
-        for name, spec in pytest.importorskip("menagerie").DATA_SETS.items()
-    }
+    few, every = dict(train_per_class=3, test_per_class=1), pytest.importorskip("menagerie").DATA_SETS
+    specs = {name: dataclasses.replace(spec, **few) for name, spec in every.items()}
     monkeypatch.setattr(data_sources, "_menagerie_specs", lambda: specs)
     monkeypatch.setattr(data_sources, "_FEWEST_PER_PROCESS", 10_000)
     for name, spec in specs.items():
@@ -261,13 +252,11 @@ def test_flowers(tmp_path, monkeypatch):
     assert load_data_set("flowers-102", root=tmp_path).class_names == ("class 001", "class 002")
 
 
-@pytest.mark.parametrize(
-    "name, source, folder, file",
-    [
-        ("oxford-pets", "OxfordIIITPet", "oxford-iiit-pet", "annotations.tar.gz"),
-        ("flowers-102", "Flowers102", "flowers-102", "setid.mat"),
-    ],
-)
+FETCHED = [("oxford-pets", "OxfordIIITPet", "oxford-iiit-pet", "annotations.tar.gz")]
+FETCHED += [("flowers-102", "Flowers102", "flowers-102", "setid.mat")]
+
+
+@pytest.mark.parametrize("name, source, folder, file", FETCHED)
 def test_without_network_the_error_says_what_to_fetch(tmp_path, monkeypatch, name, source, folder, file):
     def unreachable(self):
         raise urllib.error.URLError("no network")
@@ -285,7 +274,7 @@ def many_classes(folder, count):
         fill(folder / f"kind+{label:03d}", 3, 10 * label)
 
 
-def test_awa2(tmp_path):
+def test_awa2_and_animals_151(tmp_path):
     with pytest.raises(DataError, match="awa2: 50 class folders expected, 0.*AwA2-data.zip.*cvml.ista.ac.at"):
         load_data_set("awa2", root=tmp_path)
     many_classes(tmp_path / "awa2" / "Animals_with_Attributes2" / "JPEGImages", 50)
@@ -295,9 +284,6 @@ def test_awa2(tmp_path):
     shutil.rmtree(tmp_path / "awa2" / "Animals_with_Attributes2" / "JPEGImages" / "kind+049")
     with pytest.raises(DataError, match="50 class folders expected, 49 found. Fetch AwA2-data.zip"):
         load_data_set("awa2", root=tmp_path)
-
-
-def test_animals_151(tmp_path):
     with pytest.raises(DataError, match='151 class folders expected, 0 found. Fetch.*"Animals 151" from Kaggle'):
         load_data_set("animals-151", root=tmp_path)
     many_classes(tmp_path / "animals-151" / "dataset" / "dataset", 151)

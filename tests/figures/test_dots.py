@@ -3,11 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import (
-    check_words,
-    styled_figures,  # noqa: F401 (a fixture)
-    text_of,
-)
+from helpers import check_words, text_of, texts
 
 from asxai.figures.dots import dot_plot
 
@@ -32,12 +28,8 @@ def grouped(methods=("x", "y"), groups=("a", "b")):
 
 
 def dots(axis, *markers):
-    return [
-        (round(float(x), 6), float(y))
-        for line in axis.lines
-        if line.get_marker() in (markers or ("o", "s"))
-        for x, y in zip(*line.get_data())
-    ]
+    points = [line.get_xydata() for line in axis.lines if line.get_marker() in (markers or ("o", "s"))]
+    return [(round(float(x), 6), float(y)) for x, y in np.concatenate([*points, np.empty((0, 2))])]
 
 
 def ends(axis):
@@ -60,7 +52,7 @@ def test_seeds_intervals_means_targets_and_the_best():
     written = [[(text.get_text(), text.get_weight()) for text in axis.texts] for axis in figure.axes]
     assert written[0] == [("0.850", "bold"), ("0.500", "normal")]
     assert written[1] == [("0.00400", "bold"), ("not measured", "normal")]
-    assert [label.get_text() for label in purity.get_yticklabels()] == ["ours", "theirs"]
+    assert texts(purity.get_yticklabels()) == ["ours", "theirs"]
     assert purity.get_ylim() == cosine.get_ylim() == (1.5, -0.5) and purity.get_xlim()[1] <= 1.03
     check_words(figure)
 
@@ -75,11 +67,9 @@ def test_groups_have_their_looks_side_by_side_and_texts():
     assert [-1, 1] in ends(axis) and [-0.5, 0.5] in ends(axis)
     heights = [y for _, y in dots(axis)]
     assert np.diff(heights).min() > 0.2 and [round(y) for y in heights] == [0, 0, 1, 1]
-    assert {text.get_text(): text.get_color() for text in axis.texts if text.get_text()} == {
-        "first": "k",
-        "second": "0.45",
-    }
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    colours = {text.get_text(): text.get_color() for text in axis.texts if text.get_text()}
+    assert colours == {"first": "k", "second": "0.45"}
+    assert texts(figure.legends[0].get_texts()) == ["a", "b"]
     check_words(figure)
 
 
@@ -87,7 +77,7 @@ def test_panels_may_have_methods_of_their_own_in_the_same_colours():
     table = pd.DataFrame({"measure": ["m", "m", "n"], "method": ["x", "y", "y"], "value": [0.001, 0.1, 0.5]})
     figure, _ = dot_plot(table.assign(low=table["value"] / 2, high=table["value"] * 2), share=False, log=True)
     first, second = figure.axes
-    assert [[label.get_text() for label in axis.get_yticklabels()] for axis in figure.axes] == [["x", "y"], ["y"]]
+    assert [texts(axis.get_yticklabels()) for axis in figure.axes] == [["x", "y"], ["y"]]
     colours = [[line.get_color() for line in axis.lines if line.get_marker() == "o"] for axis in figure.axes]
     assert colours[0][1] == colours[1][0] != colours[0][0]
     assert first.get_xscale() == second.get_xscale() == "log"
@@ -97,19 +87,10 @@ def test_panels_may_have_methods_of_their_own_in_the_same_colours():
 @pytest.mark.parametrize("length", [1, 6])
 def test_many_long_names_can_be_read(length):
     name = "a name of very many words " * length
-    rows = [
-        {
-            "measure": f"{m} {name}",
-            "method": f"{k} {name}",
-            "value": 0.1 * k + 0.01 * seed,
-            "low": 0.1 * k,
-            "high": 0.1 * k + 0.02,
-        }
-        for m in range(5)
-        for k in range(8)
-        for seed in range(3)
-    ]
-    figure, _ = dot_plot(pd.DataFrame(rows), name, name, "{:.3f}")
+    table = pd.DataFrame(np.ndindex(5, 8, 3), columns=["measure", "method", "seed"])
+    low, value = 0.1 * table["method"], 0.1 * table["method"] + 0.01 * table["seed"]
+    named = {column: [f"{k} {name}" for k in table[column]] for column in ("measure", "method")}
+    figure, _ = dot_plot(table.assign(value=value, low=low, high=low + 0.02, **named), name, name, "{:.3f}")
     check_words(figure)
     assert sum(axis.axison for axis in figure.axes) == 5
     figure, _ = dot_plot(grouped([name + "1", name + "2"]).assign(text="0.85  (412)"), name, styles=STYLES)

@@ -4,19 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import (
-    bright_noise,
-    check_words,
-    random_scores,
-    squares,
-    styled_figures,  # noqa: F401 (a fixture)
-    text_of,
-    words,
-)
+from helpers import bright_noise, check_words, random_scores, squares, text_of, texts, words
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 
-from asxai.figures import explanation as explanation_plots
+from asxai.figures import explanation as plots
 from asxai.figures.style import LINE_COLOURS, OTHERS, OUTLINES
 
 NAMES = ["wing", "beak", "claw"]
@@ -29,16 +21,11 @@ BLUE, ORANGE = LINE_COLOURS[:2]
 
 def panel(scores, class_names=BIRDS, concept_names=NAMES, predicted=None, **change):
     scores = np.asarray(scores, float)
-    given = {
-        "picture": bright_noise(),
-        "masks": squares(len(concept_names)),
-        "similarity": np.linspace(0.6, 0.3, len(class_names)),
-        "sentence": SENTENCE,
-        "prediction": "lark, 99.8 %",
-        "exemplars": [bright_noise(1), bright_noise(2)],
-    }
+    given = {"picture": bright_noise(), "masks": squares(len(concept_names)), "sentence": SENTENCE}
+    given |= {"similarity": np.linspace(0.6, 0.3, len(class_names)), "prediction": "lark, 99.8 %"}
+    given |= {"exemplars": [bright_noise(1), bright_noise(2)]}
     given |= {"scores": scores, "class_names": class_names, "concept_names": concept_names} | change
-    return explanation_plots.explanation_panel(**given, predicted=predicted or class_names[0])
+    return plots.explanation_panel(**given, predicted=predicted or class_names[0])
 
 
 def ring(figure):
@@ -89,16 +76,14 @@ def test_bars_are_sorted_and_as_long_as_the_similarity():
     figure, _ = panel(np.ones((3, 3)), classes, similarity=np.array([0.2, 0.4, -0.1]))
     axis = next(axis for axis in figure.axes if axis.containers)
     assert [patch.get_width() for patch in axis.patches] == [0.4, 0.2, -0.1]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["b", "a", "c"]
+    assert texts(axis.get_yticklabels()) == ["b", "a", "c"]
     assert [label.get_weight() for label in axis.get_yticklabels()] == ["normal", "bold", "normal"]
     many = [f"class {c}" for c in range(30)]
     figure, _ = panel(random_scores(30, 3), many, predicted="class 29")
     axis = next(axis for axis in figure.axes if axis.containers)
-    assert [label.get_text() for label in axis.get_yticklabels()] == [*many[:5], "class 29"]
-    assert to_hex(axis.patches[-1].get_facecolor()) == BLUE and to_hex(axis.patches[0].get_facecolor()) in (
-        *LINE_COLOURS[1:5],
-        to_hex(OTHERS),
-    )
+    assert texts(axis.get_yticklabels()) == [*many[:5], "class 29"]
+    first, *_, last = (to_hex(patch.get_facecolor()) for patch in axis.patches)
+    assert last == BLUE and first in (*LINE_COLOURS[1:5], to_hex(OTHERS))
 
 
 def test_ring_has_a_bubble_per_class_and_concept_of_the_area_of_the_score():
@@ -144,17 +129,12 @@ def test_bubbles_never_touch():
 )
 def test_labels_of_a_panel_never_overlap(classes, concepts, text, shape):
     names = [[text.format(k) for k in range(count)] for count in (classes, concepts)]
-    drawn = {
-        "picture": bright_noise(0, *shape),
-        "masks": squares(concepts, *shape),
-        "exemplars": [bright_noise(k) for k in range(12)],
-    }
-    figure, table = panel(
-        random_scores(classes, concepts, 0.3), *names, sentence=SENTENCE * 4, prediction=LONG, **drawn
-    )
+    drawn = {"picture": bright_noise(0, *shape), "masks": squares(concepts, *shape), "sentence": SENTENCE * 4}
+    drawn |= {"exemplars": [bright_noise(k) for k in range(12)], "prediction": LONG}
+    figure, table = panel(random_scores(classes, concepts, 0.3), *names, **drawn)
     check_words(figure)
     assert len(table) == classes * concepts
-    assert sum(len(axis.images) for axis in figure.axes) == 1 + explanation_plots.MOST_EXEMPLARS
+    assert sum(len(axis.images) for axis in figure.axes) == 1 + plots.MOST_EXEMPLARS
 
 
 def test_of_many_the_best_are_shown_and_the_predicted_first():
@@ -167,7 +147,7 @@ def test_of_many_the_best_are_shown_and_the_predicted_first():
     assert {"class 7", "class 4", "class 2"} <= set(shown["class"]) and shown["class"].nunique() == 5
     # the predicted class has them all, so that a rival's own concept comes only after them
     assert shown["concept"].nunique() == 14 and "concept 15" in set(shown["concept"])
-    legend = [text.get_text() for text in ring(figure).get_legend().get_texts()]
+    legend = texts(ring(figure).get_legend().get_texts())
     assert legend[:3] == ["class 7 (predicted)", "class 2", "class 4"]
     assert "5 of 9 classes; 14 of 20 concepts" in " ".join(" ".join(text_of(figure)).split())
     given[7, 14:] = given[7, 0] = np.nan

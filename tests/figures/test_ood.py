@@ -3,17 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import (
-    bright_noise,
-    check_words,
-    random_scores,
-    squares,
-    styled_figures,  # noqa: F401 (a fixture)
-    text_of,
-)
+from helpers import bright_noise, check_words, random_scores, squares, text_of, texts
 from matplotlib.colors import to_hex
 
-from asxai.figures import ood as ood_plots
+from asxai.figures import ood as plots
 
 NAMES = ["wing", "beak", "claw"]
 BIRDS = ["lark", "finch"]
@@ -23,19 +16,14 @@ CLASSES = ["lark", "finch", "crow", "wren"]
 
 def panel(scores, class_names=BIRDS, names=NAMES, **change):
     scores = np.asarray(scores, float)
-    given = {
-        "picture": bright_noise(),
-        "masks": squares(len(names)),
-        "exemplars": [None] * len(names),
-        "title": "a stranger",
-    }
+    given = {"picture": bright_noise(), "masks": squares(len(names)), "exemplars": [None] * len(names), "title": "one"}
     given |= {"probabilities": np.full(len(class_names), 1 / len(class_names)), "quantity": "PCS"} | change
-    return ood_plots.region_panel(names=names, scores=scores, class_names=class_names, **given)
+    return plots.region_panel(names=names, scores=scores, class_names=class_names, **given)
 
 
 def cards(figure):
     """Of each card the texts on its bars."""
-    found = [[text.get_text() for text in axis.texts] for axis in figure.axes if axis.get_ylim() == (2.5, -0.5)]
+    found = [texts(axis.texts) for axis in figure.axes if axis.get_ylim() == (2.5, -0.5)]
     return [texts for texts in found if texts]
 
 
@@ -54,18 +42,12 @@ def test_region_panel_names_the_best_classes_of_each_region():
         ["no class has such a concept"],
         ["wren", "0.80", "finch", "0.30", "crow", "0.20"],
     ]
-    lengths = [
-        patch.get_width()
-        for axis in figure.axes
-        for patch in axis.patches
-        if to_hex(patch.get_facecolor()) in ("#9ecae1", to_hex("0.86"))
-    ]
-    assert lengths == [0.9, 0.5, 0.2, 0.8, 0.3, 0.2]
+    patches = [patch for axis in figure.axes for patch in axis.patches]
+    bars = [patch for patch in patches if to_hex(patch.get_facecolor()) in ("#9ecae1", to_hex("0.86"))]
+    assert [bar.get_width() for bar in bars] == [0.9, 0.5, 0.2, 0.8, 0.3, 0.2]
     drawn = [np.asarray(image.get_array()) for axis in figure.axes for image in axis.images]
     assert len(drawn) == 5  # the picture, three regions and one patch of a class
-    for found, expected in zip(
-        drawn, (bright_noise(), ood_plots._crop(bright_noise(), squares(3)[0]), bright_noise(1))
-    ):
+    for found, expected in zip(drawn, (bright_noise(), plots._crop(bright_noise(), squares(3)[0]), bright_noise(1))):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -87,25 +69,23 @@ def test_each_class_has_a_card_before_another_has_its_second(truths, rare):
     given[rare] = (0.1, 0.2) if truths else (0.2, 0.1)  # the lowest; a true class counts, and not the one on top
     figure, _ = panel(given, names=[f"number {k}" for k in range(12)], truths=truths)
     shown = [k for k in range(12) if text_of(figure).count(f"number {k}") == 2]  # at the picture and on a card
-    best = [k for k in range(12) if k != rare][: ood_plots.MOST_REGIONS - 1]
+    best = [k for k in range(12) if k != rare][: plots.MOST_REGIONS - 1]
     assert shown == sorted([rare, *best])
-    assert f"{ood_plots.MOST_REGIONS} of 12 regions" in " ".join(" ".join(text_of(figure)).split())
+    assert f"{plots.MOST_REGIONS} of 12 regions" in " ".join(" ".join(text_of(figure)).split())
 
 
 def test_the_patch_of_a_region_is_cut_around_its_largest_island():
     mask, whole = np.zeros((40, 40), bool), bright_noise()
     mask[20:28, 22:26], mask[0, 0] = True, True
-    np.testing.assert_array_equal(ood_plots._crop(whole, mask), whole[15:31, 15:31])
-    np.testing.assert_array_equal(ood_plots._crop(whole, squares(1)[0]), whole[:15, :15])
+    np.testing.assert_array_equal(plots._crop(whole, mask), whole[15:31, 15:31])
+    np.testing.assert_array_equal(plots._crop(whole, squares(1)[0]), whole[:15, :15])
 
 
 @pytest.mark.parametrize("regions, classes, text", [(1, 2, "{}"), (9, 14, "number {}"), (12, 30, LONG)])
 def test_labels_of_regions_never_overlap(regions, classes, text):
     names = [[text.format(k) for k in range(count)] for count in (classes, regions)]
-    for exemplars, truths in (
-        ([None] * regions, None),
-        ([bright_noise(k) for k in range(regions)], names[0][:1] * regions),
-    ):
+    patches = [bright_noise(k) for k in range(regions)]
+    for exemplars, truths in (([None] * regions, None), (patches, names[0][:1] * regions)):
         given = {"exemplars": exemplars, "truths": truths, "title": "a title " * 25}
         figure, table = panel(random_scores(regions, classes, 0.3), *names, **given)
         check_words(figure)
@@ -130,7 +110,7 @@ def test_detection_marks_the_best_score():
         ("energy", "FPR at 95 %", 0.2, 0.1, 0.25, "lower"),
     ]
     table = pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high", "better"])
-    figure, kept = ood_plots.ood_dots(table)
+    figure, kept = plots.ood_dots(table)
     assert kept is table
     written = [[(text.get_text(), text.get_weight()) for text in axis.texts] for axis in figure.axes]
     assert written[0] == [("0.900", "bold"), ("0.800", "normal"), ("not measured", "normal")]
@@ -145,7 +125,7 @@ def test_parts_hold_their_parent_and_what_is_found_instead():
         ("tigon", "leg", "lion", 9, 0.5, "lion"),
     ]
     table = pd.DataFrame(rows, columns=["hybrid", "part", "parent", "pictures", "right", "most often"])
-    figure, kept = ood_plots.part_matrix(table)
+    figure, kept = plots.part_matrix(table)
     assert kept is table
     axis = figure.axes[0]
     shown = [text.get_text() for text in axis.texts if text.get_text()]

@@ -3,41 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import (
-    check_words,
-    styled_figures,  # noqa: F401 (a fixture)
-    text_of,
-)
+from helpers import bright_noise as picture
+from helpers import check_words, squares, text_of, texts
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from asxai.figures import sensitivity as sensitivity_plots
-from asxai.figures import style as style_plots
+from asxai.figures import sensitivity as plots
+from asxai.figures import style
 from asxai.figures.sensitivity import NONE
 
+pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["wing", "beak", "claw"]
-LONG = [
-    "the inner side of both front legs",
-    "ear",
-    "whiskers and the muzzle around",
-    "eye",
-    "a tail of many stripes",
-    "nose",
-    "background-like fur patch 2",
-    "hindlegs",
-]
+LONG = ["the inner side of both front legs", "ear", "whiskers and the muzzle around", "eye", "a tail of many stripes"]
+LONG += ["nose", "background-like fur patch 2", "hindlegs"]
 METHODS = ["R_s", "mean activation", "gradient x activation", "Sobol index"]
-SIZE = 32
-
-
-def picture(seed=0):
-    return np.random.default_rng(seed).integers(1, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-
-
-def mask():
-    result = np.zeros((SIZE, SIZE), bool)
-    result[4:12, 6:20] = True
-    return result
+MASK = squares(1)[0]
 
 
 def made(concepts, filters=128, close=False, empty=(), seed=0):
@@ -55,13 +35,9 @@ def made(concepts, filters=128, close=False, empty=(), seed=0):
 
 def dots(axis, marker=None):
     """(x, y) of all markers, or of one kind, of an axis."""
-    return sorted(
-        (round(float(x), 6), round(float(y), 6))
-        for line in axis.lines
-        if line.get_marker() not in ("None", "") and marker in (None, line.get_marker())
-        for x, y in zip(*line.get_data())
-        if np.isfinite([x, y]).all()
-    )
+    lines = [line for line in axis.lines if line.get_marker() not in ("None", "")]
+    points = [line.get_xydata().astype(float) for line in lines if marker in (None, line.get_marker())]
+    return sorted((round(x, 6), round(y, 6)) for x, y in np.concatenate(points).tolist() if np.isfinite([x, y]).all())
 
 
 # --- Figure 4 --------------------------------------------------------------------------------------------------------
@@ -69,38 +45,20 @@ def dots(axis, marker=None):
 
 def small_panel(**change):
     """Six filters: wing has two, beak one, claw none; of the other three one is redundant."""
-    given = {
-        "pictures": [picture()],
-        "ranks": [[4, 6, 9, 0, 2, 3], [6, 8, 9, 0, 2, 4]],
-        "filter_concepts": [0, 0, 1, -1, -1, -1],
-        "names": NAMES,
-        "scores": np.array([0.4, 0.6, 0.0]),
-        "intervals": [[0.3, 0.5], [0.5, 0.7], [0, 0]],
-        "means": [5.5, 8, np.nan],
-        "examples": [[(picture(1), mask(), 1)], [(picture(2), mask(), 2)], []],
-        "title": "birds",
-        "order": NAMES,
-    }
-    return sensitivity_plots.sensitivity_panel(**{**given, **change})
+    given = {"pictures": [picture()], "names": NAMES, "order": NAMES, "title": "birds"}
+    given |= {"ranks": [[4, 6, 9, 0, 2, 3], [6, 8, 9, 0, 2, 4]], "filter_concepts": [0, 0, 1, -1, -1, -1]}
+    given |= {"scores": np.array([0.4, 0.6, 0.0]), "intervals": [[0.3, 0.5], [0.5, 0.7], [0, 0]]}
+    given |= {"means": [5.5, 8, np.nan], "examples": [[(picture(1), MASK, 1)], [(picture(2), MASK, 2)], []]}
+    return plots.sensitivity_panel(**given | change)
 
 
-@pytest.mark.filterwarnings("error")
 def test_panel_tells_filters_and_concepts():
     figure, table = small_panel()
     concepts, filters = (table[table["kind"] == kind].reset_index(drop=True) for kind in ("concept", "filter"))
-    expected = pd.DataFrame(
-        {
-            "concept": [*NAMES, NONE],
-            "filters": [2, 1, 0, 3],
-            "redundant": [0, 0, 0, 1],
-            "mean_rank": [5.5, 8, np.nan, 5.5 / 3],
-            "masks": [1, 1, 0, 0],
-            "score": [0.4, 0.6, 0, np.nan],
-            "low": [0.3, 0.5, 0, np.nan],
-            "high": [0.5, 0.7, 0, np.nan],
-        }
-    )
-    pd.testing.assert_frame_equal(concepts[expected.columns], expected)
+    expected = {"concept": [*NAMES, NONE], "filters": [2, 1, 0, 3], "redundant": [0, 0, 0, 1], "masks": [1, 1, 0, 0]}
+    expected |= {"mean_rank": [5.5, 8, np.nan, 5.5 / 3], "score": [0.4, 0.6, 0, np.nan]}
+    expected |= {"low": [0.3, 0.5, 0, np.nan], "high": [0.5, 0.7, 0, np.nan]}
+    pd.testing.assert_frame_equal(concepts[[*expected]], pd.DataFrame(expected))
     assert filters["filter"].tolist() == [0, 1, 2, 3, 4, 5] and concepts["filter"].isna().all()
     assert filters["concept"].tolist() == ["wing", "wing", "beak"] + 3 * [NONE]
     assert filters["mean_rank"].tolist() == [5, 7, 9, 0, 2, 3.5] and filters["redundant"].tolist() == [0, 0, 0, 1, 0, 0]
@@ -113,12 +71,8 @@ def test_panel_tells_filters_and_concepts():
     assert [line.get_xdata().tolist() for line in axis.lines if line.get_mec() == "k"][:2] == [[7], [9]]
     dashed = [line for line in axis.lines if line.is_dashed()]
     assert [line.get_xdata()[0] for line in dashed][:2] == [5.5, 8]
-    assert [label.get_text() for label in axis.get_yticklabels()] == [
-        "wing\n2 filters\nR_s 5.5",
-        "beak\n1 filter\nR_s 8.0",
-        "claw\n0 filters",
-        f"{NONE}\n3 filters\n1 redundant",
-    ]
+    rows = ["wing\n2 filters\nR_s 5.5", "beak\n1 filter\nR_s 8.0", "claw\n0 filters", f"{NONE}\n3 filters\n1 redundant"]
+    assert texts(axis.get_yticklabels()) == rows
     assert {"no filters", "  40.0 %", "  60.0 %", "  0.0 %", "1", "2"} <= {*text_of(figure)}
     check_words(figure)
 
@@ -136,20 +90,16 @@ def test_panel_rows_are_at_the_height_of_their_masks_and_bars():
     for row in range(3):
         assert pixel(ranks, row + 0.2) < pixel(bars, row) < pixel(ranks, row - 0.2)
     assert [patch.get_width() for patch in bars.patches] == [0.4, 0.6, 0]
-    assert [segment[:, 0].tolist() for segment in bars.collections[0].get_segments()] == [
-        [0.3, 0.5],
-        [0.5, 0.7],
-        [0, 0],
-    ]
-    np.testing.assert_array_equal(np.asarray(shown[1].images[0].get_array())[mask()], picture(2)[mask()])
+    intervals = [segment[:, 0].tolist() for segment in bars.collections[0].get_segments()]
+    assert intervals == [[0.3, 0.5], [0.5, 0.7], [0, 0]]
+    np.testing.assert_array_equal(np.asarray(shown[1].images[0].get_array())[MASK], picture(2)[MASK])
 
 
-@pytest.mark.filterwarnings("error")
 def test_panels_of_long_names_of_one_concept_and_of_nothing():
     ranks, of_filter = made(8, close=True, empty=[2])
     scores = np.full(8, 0.125)
     scores[[2, 5]] = 0, np.nan
-    examples = [[(picture(k), mask(), int(f)) for f in np.flatnonzero(of_filter == k)[:3]] for k in range(8)]
+    examples = [[(picture(k), MASK, int(f)) for f in np.flatnonzero(of_filter == k)[:3]] for k in range(8)]
     given = {"scores": scores, "intervals": np.c_[scores * 0.8, scores * 1.2], "means": np.linspace(9, 10, 8)}
     given |= {"ranks": ranks, "filter_concepts": of_filter, "pictures": [picture(), picture(1)], "examples": examples}
     figure, table = small_panel(names=LONG, order=LONG, **given)
@@ -165,46 +115,37 @@ def test_panels_of_long_names_of_one_concept_and_of_nothing():
 # --- Supplementary Figure 6 ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("error")
 def test_filter_ranks_name_the_highest_and_draw_means():
     ranks = {"lark": np.array([[4, 6, 9, 0, 9, 3], [6, 8, 9, 0, 2, 4]]), "finch": np.array([[5, 0]])}
     of_filter = {"lark": [0, 0, 1, -1, 1, -1], "finch": [0, -1]}
-    figure, table = sensitivity_plots.filter_ranks(ranks, of_filter, {"lark": NAMES, "finch": ["beak"]}, "birds")
-    expected = {
-        "class": ["lark"] * 6 + ["finch"] * 2,
-        "filter": [*range(6), 0, 1],
-        "concept": ["wing", "wing", "beak", NONE, "beak", NONE, "beak", NONE],
-        "mean_rank": [5, 7, 9, 0, 5.5, 3.5, 5, 0],
-        "redundant": [False] * 3 + [True] + [False] * 3 + [True],
-        "highest": [False, True, True, False, True, False, True, False],
-        "concept_mean_rank": [6, 6, 7.25, np.nan, 7.25, np.nan, 5, np.nan],
-    }
+    figure, table = plots.filter_ranks(ranks, of_filter, {"lark": NAMES, "finch": ["beak"]}, "birds")
+    expected = {"class": ["lark"] * 6 + ["finch"] * 2, "filter": [*range(6), 0, 1]}
+    expected |= {"concept": ["wing", "wing", "beak", NONE, "beak", NONE, "beak", NONE]}
+    expected |= {"mean_rank": [5, 7, 9, 0, 5.5, 3.5, 5, 0], "redundant": [k in (3, 7) for k in range(8)]}
+    expected |= {"highest": [k in (1, 2, 4, 6) for k in range(8)]}
+    expected |= {"concept_mean_rank": [6, 6, 7.25, np.nan, 7.25, np.nan, 5, np.nan]}
     pd.testing.assert_frame_equal(table, pd.DataFrame(expected), check_dtype=False)
     lark, finch = figure.axes
     assert dots(lark) == [(0, 5), (1, 7), (2, 9), (3, 0), (4, 5.5), (5, 3.5)] and dots(lark, "x") == [(3, 0)]
     assert [line.get_ydata()[0] for line in lark.lines if line.is_dashed()] == [7.25, 6]
-    assert [text.get_text() for text in lark.get_legend().get_texts()] == ["beak, 7.2", "wing, 6.0"]
-    assert {text.get_text() for text in lark.texts} == {"1", "2", "4"}
-    beaks = [
-        next(line.get_color() for line in axis.lines if line.is_dashed() and line.get_ydata()[0] == height)
-        for axis, height in ((lark, 7.25), (finch, 5))
-    ]
-    assert beaks[0] == beaks[1]
+    assert texts(lark.get_legend().get_texts()) == ["beak, 7.2", "wing, 6.0"]
+    assert {*texts(lark.texts)} == {"1", "2", "4"}
+    dashed = lambda axis: {line.get_ydata()[0]: line.get_color() for line in axis.lines if line.is_dashed()}
+    assert dashed(lark)[7.25] == dashed(finch)[5]
     check_words(figure)
 
 
-@pytest.mark.filterwarnings("error")
 def test_filter_ranks_of_long_names_of_nothing_and_of_many():
     given = {name: made(8, close=name == "lark", seed=i) for i, name in enumerate(("lark", "finch"))}
     ranks, of_filter = ({c: own[i] for c, own in given.items()} for i in (0, 1))
-    figure, table = sensitivity_plots.filter_ranks(ranks, of_filter, dict.fromkeys(given, LONG), "birds")
+    figure, table = plots.filter_ranks(ranks, of_filter, dict.fromkeys(given, LONG), "birds")
     check_words(figure)
     assert table.groupby("class")["highest"].sum().tolist() == [3, 3]
-    figure, table = sensitivity_plots.filter_ranks({"bird": np.zeros((2, 4))}, {"bird": [-1] * 4}, {"bird": ["a"]}, "")
+    figure, table = plots.filter_ranks({"bird": np.zeros((2, 4))}, {"bird": [-1] * 4}, {"bird": ["a"]}, "")
     assert not table["highest"].any() and not figure.axes[0].texts
     many = [f"bird {c}" for c in range(17)]
     given = (dict.fromkeys(many, value) for value in (np.ones((1, 2)), [0, -1], ["all"]))
-    figure, table = sensitivity_plots.filter_ranks(*given, "birds")
+    figure, table = plots.filter_ranks(*given, "birds")
     assert len(figure.axes) == 16 and table["class"].nunique() == 17
     assert "first 16 of 17 classes" in figure.get_suptitle()
 
@@ -214,24 +155,18 @@ def test_filter_ranks_of_long_names_of_nothing_and_of_many():
 
 def shares(names, layers, seed=0):
     generator = np.random.default_rng(seed)
-    table = pd.DataFrame(
-        [
-            {"layer": layer, "concept": name, "share": share}
-            for layer in layers
-            for name, share in zip(names, generator.dirichlet([6] * len(names)))
-        ]
-    )
+    values = generator.dirichlet([6] * len(names), len(layers)).ravel()
+    table = pd.DataFrame({"layer": np.repeat(layers, len(names)), "concept": [*names] * len(layers), "share": values})
     return table.assign(low=0.8 * table["share"], high=(1.2 * table["share"]).clip(upper=1))
 
 
-@pytest.mark.filterwarnings("error")
 def test_profile_draws_shares_with_intervals():
     table = shares(NAMES, ["early", "late"]).assign(mean=1)
     table.loc[:2, "share"], table.loc[3:, "share"] = [0.5, 0.3, 0.2], [0.25, 0.15, 0.6]
-    figure, given = sensitivity_plots.layer_profile(table, "birds", NAMES)
+    figure, given = plots.layer_profile(table, "birds", NAMES)
     pd.testing.assert_frame_equal(given, table[["layer", "concept", "share", "low", "high"]])
     (axis,) = figure.axes
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["claw, 60 %", "wing, 25 %", "beak, 15 %"]
+    assert texts(axis.get_legend().get_texts()) == ["claw, 60 %", "wing, 25 %", "beak, 15 %"]
     np.testing.assert_allclose([line.get_ydata() for line in axis.lines], [[20, 60], [50, 25], [30, 15]])
     ends = [segment[:, 1] for segment in axis.collections[0].get_segments()]
     np.testing.assert_allclose(ends, 100 * table.loc[table["concept"] == "claw", ["low", "high"]])
@@ -239,16 +174,15 @@ def test_profile_draws_shares_with_intervals():
     check_words(figure)
 
 
-@pytest.mark.filterwarnings("error")
 def test_profile_of_many_and_of_nan():
     table = shares(LONG, ["stage 3", "stage 4", "stage 5", "one of a long name", "a layer of a long name"])
     table.loc[[2, len(table) - 1], ["share", "low", "high"]] = np.nan
-    figure, _ = sensitivity_plots.layer_profile(table, "birds", LONG)
+    figure, _ = plots.layer_profile(table, "birds", LONG)
     check_words(figure)
     legend = [text.get_text().replace("\n", " ") for text in figure.axes[0].get_legend().get_texts()]
-    assert legend[-1] == "hindlegs, – %" and len(legend) == 8 and figure.get_figwidth() <= style_plots.WIDTH
+    assert legend[-1] == "hindlegs, – %" and len(legend) == 8 and figure.get_figwidth() <= style.WIDTH
     nothing = shares(["all"], ["only"]).assign(share=np.nan, low=np.nan, high=np.nan)
-    check_words(sensitivity_plots.layer_profile(nothing, "", [])[0])
+    check_words(plots.layer_profile(nothing, "", [])[0])
 
 
 # --- Causes ----------------------------------------------------------------------------------------------------------
@@ -256,31 +190,27 @@ def test_profile_of_many_and_of_nan():
 
 def importance(classes, names, methods=METHODS, scale=1.0):
     generator = np.random.default_rng(0)
-    table = pd.DataFrame(
-        [{"class": c, "concept": name, "method": method} for method in methods for c in classes for name in names]
-    )
+    rows = [(c, name, method) for method in methods for c in classes for name in names]
+    table = pd.DataFrame(rows, columns=["class", "concept", "method"])
     value = generator.normal(0, scale, len(table))
     return table.assign(value=value, causal=value + generator.normal(0, scale, len(table)), spearman=-0.25)
 
 
-@pytest.mark.filterwarnings("error")
 def test_scatter_names_dots_and_tells_the_correlation():
     table = importance(["lark", "finch"], NAMES, METHODS[:2]).assign(reference="concept hidden")
     table.loc[:5, "value"], table.loc[:5, "causal"] = [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5]
     table.loc[6, "value"] = np.nan
-    figure, given = sensitivity_plots.causal_scatter(table, "birds")
+    figure, given = plots.causal_scatter(table, "birds")
     columns = ["class", "concept", "method", "value", "causal", "spearman"]
     pd.testing.assert_frame_equal(given, table[columns])
     first, second = figure.axes
     assert first.get_title() == "R_s\nSpearman −0.25"
     expected = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (6, 5)]
     assert dots(first) == expected and len(dots(second)) == 5
-    near = {  # each name lies next to its dot
-        (text.get_text(), *min(expected, key=lambda dot: np.hypot(*(np.array(text.get_position()) - dot))))
-        for text in first.texts
-    }
-    assert near == {(name, *dot) for name, dot in zip(NAMES * 2, expected)}
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lark", "finch"]
+    nearest = lambda text: min(expected, key=lambda dot: np.hypot(*np.subtract(text.get_position(), dot)))
+    named = {(text.get_text(), nearest(text)) for text in first.texts}
+    assert named == set(zip(NAMES * 2, expected))
+    assert texts(figure.legends[0].get_texts()) == ["lark", "finch"]
     assert first.get_ylim() == second.get_ylim() and first.get_xlim() != second.get_xlim()
     check_words(figure)
 
@@ -292,7 +222,7 @@ def test_scatter_keeps_words_apart(classes, names, scale):
     """Many, long, and in a crowd far from one other dot: none on a dot, and whatever has no room is counted."""
     table = importance([f"bird {c}" for c in range(classes)], names, METHODS[:2], scale)
     far = {"class": "bird 0", "concept": "far", "method": METHODS[:2], "value": 4, "causal": 4, "spearman": -0.25}
-    figure, _ = sensitivity_plots.causal_scatter(pd.concat([table, pd.DataFrame(far)]), "birds")
+    figure, _ = plots.causal_scatter(pd.concat([table, pd.DataFrame(far)]), "birds")
     check_words(figure)
     for axis in figure.axes:
         shown = [text for text in axis.texts if text.get_visible()]
@@ -304,42 +234,34 @@ def test_scatter_keeps_words_apart(classes, names, scale):
             assert not ((marks > box.min) & (marks < box.max)).all(axis=1).any(), text
 
 
-@pytest.mark.filterwarnings("error")
 def test_scatter_of_too_many_names_and_of_nothing():
-    figure, table = sensitivity_plots.causal_scatter(importance([f"bird {c}" for c in range(12)], LONG, ["R_s"]), "")
+    figure, table = plots.causal_scatter(importance([f"bird {c}" for c in range(12)], LONG, ["R_s"]), "")
     (axis,) = figure.axes
     assert "(no room for 96 of 96 names)" in axis.get_title() and len(table) == 96 and not axis.texts
     check_words(figure)
-    figure, given = sensitivity_plots.causal_scatter(importance(["lark"], NAMES).assign(causal=np.nan), "birds")
+    figure, given = plots.causal_scatter(importance(["lark"], NAMES).assign(causal=np.nan), "birds")
     assert text_of(figure).count("not measured") == 4
 
 
 def test_the_same_scatter_has_the_same_words_at_the_same_places():
-    places = [
-        [text.get_position() for text in sensitivity_plots.causal_scatter(importance("ab", NAMES), "")[0].axes[0].texts]
-        for _ in range(2)
-    ]
-    assert places[0] == places[1]
+    figures = [plots.causal_scatter(importance("ab", NAMES), "")[0] for _ in range(2)]
+    one, other = ([text.get_position() for text in figure.axes[0].texts] for figure in figures)
+    assert one == other
 
 
-@pytest.mark.filterwarnings("error")
 def test_correlations_are_dots_with_intervals_before_what_chance_gives():
     table = pd.DataFrame([{"method": m, "reference": r} for m in METHODS for r in ("part not drawn", "concept hidden")])
     middle = np.linspace(-0.8, 0.8, len(table))
     table = table.assign(spearman=middle, low=middle - 0.1, high=middle + 0.1, chance=0.5)
     table.loc[1, ["spearman", "low", "high", "chance"]] = np.nan
-    figure, given = sensitivity_plots.correlation_dots(table.assign(note=""), "birds")
+    figure, given = plots.correlation_dots(table.assign(note=""), "birds")
     pd.testing.assert_frame_equal(given, table)
     (axis,) = figure.axes
     assert sorted(x for x, _ in dots(axis)) == pytest.approx(table["spearman"].dropna().tolist(), abs=1e-6)
-    bars = [
-        bar.get_segments()[0][:, 0].tolist()
-        for bar in axis.collections
-        if bar.get_linewidth()[0] == 6 and bar.get_segments()[0].size
-    ]
-    assert bars == [[-0.5, 0.5]] * 7
+    wide = [bar.get_segments()[0] for bar in axis.collections if bar.get_linewidth()[0] == 6]
+    assert [bar[:, 0].tolist() for bar in wide if bar.size] == [[-0.5, 0.5]] * 7
     colours = {to_hex(line.get_color()) for line in axis.lines if line.get_marker() in ("o", "s")}
-    assert colours == {style_plots.OURS, style_plots.OTHER}
+    assert colours == {style.OURS, style.OTHER}
     written = ["−0.80", "–", "−0.34", "−0.11", "0.11", "0.34", "0.57", "0.80"]
-    assert [text.get_text() for text in axis.texts] == written
+    assert texts(axis.texts) == written
     check_words(figure)

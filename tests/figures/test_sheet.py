@@ -3,11 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers import (
-    check_words,
-    styled_figures,  # noqa: F401 (a fixture)
-    text_of,
-)
+from helpers import check_words, text_of, texts
 from matplotlib.colors import to_hex
 
 from asxai.figures import sheet, style
@@ -46,14 +42,9 @@ def test_pictures_are_dark_outside_their_mask_and_have_its_outline():
     picture = np.full((32, 32, 3), 200, np.uint8)
     mask = np.zeros((32, 32), bool)
     mask[4:12, 6:20] = True
-    figure, axes = sheet.picture_grid(
-        [[picture, None, picture], [picture] * 2],
-        ["first", "second"],
-        "title",
-        above=[["a", "gap"]],
-        below=[[], ["", "b"]],
-        masks=[[mask], [~mask, np.ones_like(mask)]],
-    )
+    rows, masks = [[picture, None, picture], [picture] * 2], [[mask], [~mask, np.ones_like(mask)]]
+    texts = [["a", "gap"]], [[], ["", "b"]]
+    figure, axes = sheet.picture_grid(rows, ["first", "second"], "title", *texts, masks)
     assert [[len(axis.images) for axis in row] for row in axes] == [[1, 0, 1], [1, 1, 0]]
     shown = axes[0, 0].images[0].get_array()
     assert (shown[mask] == 200).all() and (shown[~mask] == 120).all()
@@ -74,15 +65,11 @@ def test_panels_have_numbers_under_the_lowest_of_each_column():
 
 def test_cells_of_a_matrix_can_be_read():
     figure, axis = plt.subplots()
-    sheet.heatmap(
-        axis, np.array([[0, 1.0], [np.nan, 0.5]]), ["a", "b"], ["c", "d"], [["x", "y"], ["z", ""]], cmap="Blues"
-    )
-    assert {text.get_text(): text.get_color() for text in axis.texts if text.get_text()} == {
-        "x": "k",
-        "y": "w",
-        "z": "k",
-    }
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    values = np.array([[0, 1.0], [np.nan, 0.5]])
+    sheet.heatmap(axis, values, ["a", "b"], ["c", "d"], [["x", "y"], ["z", ""]], cmap="Blues")
+    colours = {text.get_text(): text.get_color() for text in axis.texts if text.get_text()}
+    assert colours == {"x": "k", "y": "w", "z": "k"}
+    assert texts(axis.get_yticklabels()) == ["a", "b"]
 
 
 def test_captions_and_legends_cover_no_label():

@@ -4,7 +4,6 @@ import warnings
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import styled_figures  # noqa: F401
 from matplotlib import font_manager
 
 from asxai import results

@@ -3,13 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import (
-    check_words,
-    slow_calibration_error,
-    styled_figures,  # noqa: F401 (a fixture)
-)
+from helpers import check_words, slow_calibration_error, texts
 
-from asxai.figures import trustworthy as trustworthy_plots
+from asxai.figures import trustworthy as plots
 
 LONG = "a name of very many words, number {}, that goes on and on"
 
@@ -27,7 +23,7 @@ def test_tier_bars_draw_shares_accuracies_and_intervals():
     table = tiers()
     table.loc[4, ["share", "count"]], table.loc[4, ["accuracy", "low", "high"]] = 0, np.nan
     table.loc[5, ["accuracy", "low", "high"]] = np.nan
-    figure, kept = trustworthy_plots.tier_bars(table)
+    figure, kept = plots.tier_bars(table)
     assert kept is table
     share, accuracy = figure.axes
     bars = sorted((patch.get_y(), patch.get_x(), patch.get_width()) for patch in share.patches)
@@ -38,21 +34,21 @@ def test_tier_bars_draw_shares_accuracies_and_intervals():
     ends = [s[:, 0].tolist() for drawn in accuracy.collections for s in drawn.get_segments() if s.size]
     np.testing.assert_allclose(ends, [[89, 100], [70, 85], [45, 60], [89, 100]])
     written = ["99.0 %  (124)", "80.0 %  (70)", "55.0 %  (6)", "99.0 %  (124)", "not used", "–  (6)"]
-    assert [text.get_text() for text in accuracy.texts] == written
-    assert [label.get_text() for label in share.get_yticklabels()] == ["test", "blurred"]
+    assert texts(accuracy.texts) == written
+    assert texts(share.get_yticklabels()) == ["test", "blurred"]
     check_words(figure)
-    check_words(trustworthy_plots.tier_bars(tiers([LONG.format(k) for k in range(8)]))[0])
+    check_words(plots.tier_bars(tiers([LONG.format(k) for k in range(8)]))[0])
 
 
 def test_risk_coverage_draws_each_curve():
     coverage = np.linspace(0.1, 1, 10)
     curves = {"ours": (coverage, 0.1 * coverage, 0.055), LONG: (coverage[:4], np.zeros(4), 0.0)}
-    figure, table = trustworthy_plots.risk_coverage(curves)
+    figure, table = plots.risk_coverage(curves)
     assert table["score"].tolist() == ["ours"] * 10 + [LONG] * 4
     np.testing.assert_allclose(table["risk"][:10], 0.1 * coverage)
     assert table.groupby("score")["aurc"].first().to_dict() == {"ours": 0.055, LONG: 0.0}
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), np.stack([100 * coverage, 10 * coverage], axis=1))
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = texts(figure.axes[0].get_legend().get_texts())
     assert legend[0] == "ours: 0.0550" and legend[1].endswith(": 0.0000")
     check_words(figure)
 
@@ -62,7 +58,7 @@ def test_reliability_bins_and_calibration_error():
     confidence = np.r_[generator.beta(4, 1, 300), 1.0, 1.0]
     right = generator.random(302) < 0.8
     other = np.array([0.25, 0.25]), np.array([True, False])
-    figure, table = trustworthy_plots.reliability({"softmax": (confidence, right), "other": other})
+    figure, table = plots.reliability({"softmax": (confidence, right), "other": other})
     bins = table[table["score"] == "softmax"]
     assert bins["count"].sum() == 302 and np.allclose(bins["high"] - bins["low"], 0.1)
     assert bins["ece"].unique() == pytest.approx(slow_calibration_error(confidence, right, 10))
@@ -72,14 +68,14 @@ def test_reliability_bins_and_calibration_error():
     assert table.iloc[-1].tolist() == ["other", 0.2, pytest.approx(0.3), 0.25, 0.5, 2, 0.25]
     assert figure.axes[1].get_title() == "other\nECE 0.250"
     assert [patch.get_height() for patch in figure.axes[1].patches] == [0.5]
-    figure, _ = trustworthy_plots.reliability({LONG.format(k): other for k in range(6)})
+    figure, _ = plots.reliability({LONG.format(k): other for k in range(6)})
     assert len(figure.axes) == 8 and sum(axis.axison for axis in figure.axes) == 6
     check_words(figure)
 
 
 def test_strip_shows_some_pictures_of_each_set():
     sets = {"crop": np.zeros((9, 3, 8, 8), np.uint8), LONG: np.ones((2, 3, 8, 8), np.uint8)}
-    figure, table = trustworthy_plots.picture_strip(sets)
+    figure, table = plots.picture_strip(sets)
     assert table.values.tolist() == [["crop", 9, 8], [LONG, 2, 2]]
     assert sum(len(axis.images) for axis in figure.axes) == 10
     check_words(figure)

@@ -72,16 +72,16 @@ def test_a_new_method_stands_in_every_benchmark(study, name, monkeypatch):
     assert prototypes.seed_agreement([study, study], study.data.test, name)["agreement"].tolist() == [1]
     prototypes_plots.measure_dots(table)
 
-    rows = common_traits.measure(name, study, pictures=3, measured=3).set_index("measure")
+    traits = common_traits.traits_of(name, study, pictures=3, measured=3)
+    runs, rows = [(name, 0, traits)], pd.DataFrame(common_traits.trait_rows(traits)).set_index("measure")
     assert set(rows.index) == {"specificity", "q-q r2"} and rows["value"].between(0, 1).all()
-    runs = [(name, 0, common_traits.traits_of(name, study, pictures=3, measured=3))]
     assert common_traits.specificity_table(runs)["share"].item() == rows.loc["specificity", "value"]
     assert common_traits.normality_table(runs)["r2"].median() == rows.loc["q-q r2", "value"]
-    assert len(common_traits.value_table(runs[0][2])) > 0
+    assert len(common_traits.value_table(traits)) > 0
 
     monkeypatch.setattr(Study, "train", lambda data_set, **parameters: study)
     arms = ablation.train_arms("menagerie-pets", ablation.named(["both losses", name]))
-    table = ablation.measure_arms(arms, pictures=4, measured=4)
+    table = ablation.measure_arms(arms, "settings", pictures=4, measured=4)
     measured = table[table["arm"] == name].set_index("measure")["value"]
     assert set(measured.index) == set(own.index) | {"accuracy", "specificity", "q-q r2", "off-diagonal"}
     assert measured["nmi"] == own.loc["nmi", "value"] and np.isfinite(measured).all()
@@ -92,5 +92,5 @@ def test_a_new_method_stands_in_every_benchmark(study, name, monkeypatch):
     prototypes_plots.measure_dots(ablation.for_dots(table))
     cosines = concept_cosines.concept_cosines(name, study, 4)
     assert [own.names for own in cosines] == [arms[name].names(0)] * 2
-    beside = ablation.beside(arms, "dog", pictures=3, steps=1)
-    assert beside.arms == ("both losses", name) and beside.names[1] in arms[name].names(0)
+    beside = ablation.beside(arms, "dog", "", pictures=3, steps=1)
+    assert beside.names[1] in arms[name].names(0)

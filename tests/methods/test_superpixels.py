@@ -53,10 +53,7 @@ def test_the_same_again_and_another_order_or_batch_changes_nothing():
     noise = noise.repeat_interleave(8, 2).repeat_interleave(8, 3)  # k-means is not sure about these
     vague = Kinds(7).fit(noise)
     for order in (slice(None), shuffled):
-        for first, other in (
-            (fitted, Kinds(3, seed=3).fit(pictures[order])),
-            (vague, Kinds(7).fit(noise[order])),
-        ):
+        for first, other in ((fitted, Kinds(3, seed=3).fit(pictures[order])), (vague, Kinds(7).fit(noise[order]))):
             assert np.array_equal(first.centres, other.centres) and np.array_equal(first.scale, other.scale)
     assert not np.allclose(vague.centres, Kinds(7, seed=1).fit(noise).centres)
     for every in (False, True):
@@ -150,13 +147,11 @@ def test_each_class_has_its_kinds_and_other_pictures_beside_it_change_nothing(st
         train = study.data.train.take(study.data.train.labels == label)
         expected = Kinds(kinds, study.config.seed).fit(to_batch(train.paths, 96))
         assert np.array_equal(method.kinds[label].centres, expected.centres)
-        assert len(method.names(label)) == kinds and torch.equal(
-            method.maps(split, label), expected.masks(to_batch(split.paths, 96))
-        )
-        assert torch.equal(method.maps(split.take([3, 1]), label), method.maps(split, label)[[3, 1]])
-    assert [len(kinds.centres) for kinds in Superpixels().fit(study).kinds] == [
-        len(study.concepts().of_class(label)) for label in range(2)
-    ]
+        masks = method.maps(split, label)
+        assert len(method.names(label)) == kinds and torch.equal(masks, expected.masks(to_batch(split.paths, 96)))
+        assert torch.equal(method.maps(split.take([3, 1]), label), masks[[3, 1]])
+    counts = [len(study.concepts().of_class(label)) for label in range(2)]
+    assert [len(kinds.centres) for kinds in Superpixels().fit(study).kinds] == counts
     assert Superpixels(size=48, kinds=[1, 1]).fit(study).maps(split, 1).shape[2:] == (48, 48)
 
 

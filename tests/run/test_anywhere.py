@@ -63,24 +63,18 @@ def test_a_signal_that_is_ignored_stays_so(home, tmp_path):
     assert runner.returncode == 0 and (tmp_path / "figures" / PETS / "01_first.csv").exists()
 
 
-@pytest.mark.parametrize(
-    "what, message", [("runs", "runs"), ("notebooks", "notebooks"), ("log", "No space left"), ("tmp", "temporary")]
-)
-def test_a_place_that_cannot_be_written_is_named_without_a_traceback(home, tmp_path, what, message):
+WITHOUT_TMP = "import sys, tempfile; tempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']; sys.argv = ['run', "
+WITHOUT_TMP += "'figures']; from asxai.run import make; sys.exit(make.main())"
+
+
+@pytest.mark.parametrize("place, message", [("runs", "runs"), ("runs/notebooks", "notebooks"),
+                         ("runs/notebooks/log.txt", "No space left"), ("tmp", "temporary")])  # fmt: skip
+def test_a_place_that_cannot_be_written_is_named_without_a_traceback(home, tmp_path, place, message):
     """A file lies where a folder has to be, which stops even an administrator; a device is always full."""
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).symlink_to("/dev/full")
+    command = [sys.executable, "-c", WITHOUT_TMP] if place == "tmp" else RUN
     variables = os.environ | home | {"ASXAI_RUNS": "", "ASXAI_FIGURES": ""}
-    if what == "tmp":  # and the usual ones are not to be had, either
-        code = "import sys, tempfile; tempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']; sys.argv = ['run', "
-        code += "'figures']; from asxai.run import make; sys.exit(make.main())"
-    elif what == "log":
-        (tmp_path / "runs" / "notebooks").mkdir(parents=True)
-        (tmp_path / "runs" / "notebooks" / "log.txt").symlink_to("/dev/full")
-    elif what == "runs":
-        (tmp_path / "runs").write_text("in the way")
-    else:
-        (tmp_path / "runs").mkdir()
-        (tmp_path / "runs" / "notebooks").write_text("in the way")
-    command = [sys.executable, "-c", code] if what == "tmp" else RUN
     done = subprocess.run(command, env=variables, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert message in done.stderr and "Make room or allow writing" in done.stderr

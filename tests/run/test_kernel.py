@@ -1,6 +1,7 @@
 """Notebooks in kernels: what is told when one fails, is killed or waits, and what is left of one that went well."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -41,6 +42,14 @@ def test_a_reply_that_did_not_announce_itself_is_found(monkeypatch):
     assert AsyncZMQSocketChannel.get_msg is get_msg and sum(waits) < 0.02
 
 
+def test_a_copy_that_a_full_disk_cut_off_is_no_traceback(tmp_path):
+    failed = tmp_path / "01_train.failed.ipynb"
+    failed.write_text('{"cells": [{"cell_type')
+    said = kernel.describe_failure(OSError(errno.ENOSPC, "No space left on device"), failed)
+    assert said.startswith("before the first cell") and "No space left" in said and "make room" in said
+    assert not failed.exists() and "copy" not in said
+
+
 INSIDE = [f"File {plan.PACKAGE}/concepts/concepts.py:50, in Concepts(self)", "---> 50 raise ValueError"]
 
 ELSEWHERE = [*INSIDE, "File /usr/lib/Emma's pandas/frame.py:7, in get(x)", "----> 7 raise"]
@@ -65,9 +74,6 @@ ELSEWHERE = [*INSIDE, "File /usr/lib/Emma's pandas/frame.py:7, in get(x)", "----
 def test_what_a_user_can_mend_comes_as_a_sentence(name, value, traceback, said):
     lines = kernel._what_to_say(SimpleNamespace(ename=name, evalue=value, traceback=traceback))
     assert len(lines) == len(said) and all(part in line for part, line in zip(said, lines))
-
-
-def test_a_kernel_that_was_ended_is_explained():
     ended = type("DeadKernelError", (RuntimeError,), {})("Kernel died")  # as nbclient's is called
     assert "most often memory ran out" in kernel._what_to_say(ended)[1]
 
@@ -115,8 +121,7 @@ while (home / "slow").exists():
     time.sleep(0.05)"""
     write_notebook(tmp_path / "notebooks", "01_first", wait, WRITE.format(name="01_first"))
     folders = {"ASXAI_HOME": str(tmp_path), "ASXAI_RUNS": "", "ASXAI_FIGURES": "", "TMPDIR": str(tmp_path)}
-    variables = os.environ | folders
-    command = [sys.executable, "-m", "asxai.run", "figures"]
+    variables, command = os.environ | folders, [sys.executable, "-m", "asxai.run", "figures"]
     alive, done = tmp_path / "alive", tmp_path / "runs" / "notebooks" / PETS / "01_first.ipynb"
 
     (tmp_path / "slow").touch()
@@ -135,11 +140,9 @@ while (home / "slow").exists():
 
 
 def test_who_waits_is_told_for_what(places):
-    code = (
-        "import sys, time; from pathlib import Path; from asxai.run import make as run; sys.argv[1:] = sys.argv[1:2]\n"
-        f"with run.alone(run.Places(runs=Path({str(places.runs)!r}))):\n"
-        "    print('in', flush=True); time.sleep(float(sys.argv[1]))"
-    )
+    code = "import sys, time; from pathlib import Path; from asxai.run import make as run\n"
+    code += f"with run.alone(run.Places(runs=Path({str(places.runs)!r}))):\n"
+    code += "    print('in', flush=True); time.sleep(float(sys.argv[1]))"
     first = subprocess.Popen([sys.executable, "-c", code, "3"], stdout=subprocess.PIPE, text=True)
     assert first.stdout.readline() == "in\n"
     second = subprocess.run([sys.executable, "-c", code, "0"], capture_output=True, text=True, timeout=60)
@@ -155,14 +158,9 @@ def test_a_space_in_a_value_is_explained(capsys):
 def test_notebooks_are_refreshed_in_place_without_noise(places):
     root = places.notebooks.parent
     prints = "import sys\nprint('a')\nprint('b', file=sys.stderr)\nprint('c')"
+    slider, see = "import ipywidgets\nipywidgets.IntSlider()", f"print({f'see {root}/figures/a.png'!r})"
     waits = "from asxai.progress import bar\nfor _ in bar(range(3), desc='training'):\n    pass"
-    cells = (
-        "print(epochs)",
-        f"print({f'see {root}/figures/a.png'!r})",
-        prints,
-        "import ipywidgets\nipywidgets.IntSlider()",
-    )
-    path = write_notebook(places.notebooks, "01_first", *cells, waits)
+    path = write_notebook(places.notebooks, "01_first", "print(epochs)", see, prints, slider, waits)
     assert make.refresh_notebooks(places=places) == 0
     once = path.read_text()
     assert make.refresh_notebooks(places=places) == 0

@@ -11,17 +11,9 @@ import pytest
 from asxai.paths import ROOT
 from asxai.run import make, plan
 
-NASTY = [
-    "Emma's photos",
-    "cash$money $$ ${HOME} $(HOME)",
-    "a; touch pwned",
-    "$(touch pwned) `touch pwned` $(shell touch pwned)",
-    'say "cheese" \\ and \\\\ \\n',
-    "#1, (2) {3} [4] *?~!%&|<>=:@^",
-    "-p --help",
-    "two\nlines\tand a tab",
-    "mütter 写真 🐈",
-]
+NASTY = ["Emma's photos", "cash$money $$ ${HOME} $(HOME)", "a; touch pwned", "-p --help", "two\nlines\tand a tab"]
+NASTY += ["$(touch pwned) `touch pwned` $(shell touch pwned)", 'say "cheese" \\ and \\\\ \\n', "mütter 写真 🐈"]
+NASTY += ["#1, (2) {3} [4] *?~!%&|<>=:@^"]
 
 
 @pytest.fixture
@@ -51,10 +43,8 @@ def called(checkout, *arguments, **environment):
 def test_any_text_arrives_as_it_was_typed(checkout, tmp_path, monkeypatch, text):
     folder = tmp_path / text.replace("/", "_")
     folder.mkdir()
-    for arguments, environment in (
-        ([f"DATASET={text}", f'PARAMS=names={{1:"{text}"}} seed=1'], {}),
-        ([], {"DATASET": text}),
-    ):
+    written = [f"DATASET={text}", f'PARAMS=names={{1:"{text}"}} seed=1']
+    for arguments, environment in ((written, {}), ([], {"DATASET": text})):
         assert called(checkout, "figures", *arguments, **environment) == (0, "")
         given, variables = json.loads((checkout / "given").read_text())
         assert given == ["-m", "asxai.run", "figures"] and variables["ASXAI_DATASET"] == text
@@ -73,14 +63,14 @@ def test_one_folder_or_several(tmp_path, monkeypatch):
     for name in ("a b", "a", "c"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    for text, names in (
-        ("a b", ["a b"]),
-        ("a c", ["a", "c"]),
-        ("a b\nmenagerie-wild\n", ["a b", "menagerie-wild"]),
-        ("menagerie-pets oxford-pets", ["menagerie-pets", "oxford-pets"]),
-        ("a x", ["a x"]),
-        ("", []),
-    ):
+    cases = {
+        "a b": ["a b"],
+        "a c": ["a", "c"],
+        "a x": ["a x"],
+        "": [],
+        "a b\nmenagerie-wild\n": ["a b", "menagerie-wild"],
+    }
+    for text, names in (cases | {"menagerie-pets oxford-pets": ["menagerie-pets", "oxford-pets"]}).items():
         assert plan.split_data_sets(text) == names
 
 

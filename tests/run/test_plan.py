@@ -13,6 +13,8 @@ from notebook_helpers import PARAMETERS, PETS, WILD, WRITE, draw, executed, figu
 from asxai import paths
 from asxai.run import make, plan
 
+ENOUGH = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)]  # pictures of a data set
+
 
 @pytest.mark.parametrize(
     "given, message",
@@ -38,35 +40,22 @@ def test_a_mistake_is_named_before_anything_runs(places, given, message):
     assert not places.runs.exists()
 
 
-@pytest.mark.parametrize(
-    "name, usual, given, message",
-    [
-        ("backbone", "resnet18", "resnet", "backbone='resnet' is unknown; choose one of"),
-        ("device", "cpu", "warp", "device='warp' is unknown; use 'cpu', 'cuda' or 'mps'"),
-    ],
-)
-def test_a_value_that_no_study_takes_is_named_before_a_kernel_starts(places, name, usual, given, message):
-    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\n{name} = "{usual}"')
-    with pytest.raises(plan.RunError, match=message):
-        make.make_figures("figures", texts={name: given}, places=places)
-    assert not places.runs.exists()
+def test_what_cannot_be_used_is_named_before_a_kernel_starts(places, tmp_path, monkeypatch):
+    def refused(message, **given):
+        with pytest.raises(plan.RunError, match=message):
+            make.make_figures("figures", places=places, **given)
+        assert not places.runs.exists()
 
-
-def test_pictures_that_cannot_be_used_are_named_before_a_kernel_starts(places, tmp_path):
-    folder = draw(tmp_path / "pictures", "cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png")
-    with pytest.raises(plan.RunError, match="class dog has too few different pictures .1.. Give it at least 3"):
-        make.make_figures("figures", data_sets=[PETS, str(folder)], places=places)
-    assert not places.runs.exists()
-
-
-def test_names_that_cannot_be_read_are_named_before_a_kernel_starts(places, tmp_path, monkeypatch):
-    folder = draw(tmp_path / "pictures", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
+    write_notebook(places.notebooks, "01_first", parameters=f'{PARAMETERS}\nbackbone = "resnet18"\ndevice = "cpu"')
+    refused("backbone='resnet' is unknown; choose one of", texts={"backbone": "resnet"})
+    refused("device='warp' is unknown; use 'cpu', 'cuda' or 'mps'", texts={"device": "warp"})
+    few = draw(tmp_path / "few", "cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png")
+    refused("class dog has too few different pictures .1.. Give it at least 3", data_sets=[PETS, str(few)])
+    folder = draw(tmp_path / "pictures", *ENOUGH)
     monkeypatch.setattr(plan.paths, "DATA", tmp_path / "data")
     (tmp_path / "data" / "names").mkdir(parents=True)
     (tmp_path / "data" / "names" / f"{paths.slug(folder)}.json").write_text('{"format": 1, "concepts": [')
-    with pytest.raises(plan.RunError, match="pictures-.*.json is no file of names .*or remove it"):
-        make.make_figures("figures", data_sets=[str(folder)], places=places)
-    assert not places.runs.exists()
+    refused("pictures-.*.json is no file of names .*or remove it", data_sets=[str(folder)])
 
 
 BAD_NOTEBOOKS = {
@@ -88,15 +77,15 @@ BAD_NOTEBOOKS = {
 @pytest.mark.parametrize("case", BAD_NOTEBOOKS)
 def test_a_file_that_is_no_notebook_is_named(places, command, case, capsys):
     content, message = BAD_NOTEBOOKS[case]
-    path = places.notebooks / "01_first.ipynb"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path, content = places.notebooks / "01_first.ipynb", content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(content)
     if command is make.make_figures:
         with pytest.raises(plan.RunError, match=f"01_first.*{message}"):
             make.make_figures("figures", places=places)
     elif case != "no parameters":
         assert make.refresh_notebooks(["01"], places) == 1
         assert re.search(f"FAILED .*01_first.ipynb.*{message}.*git checkout", capsys.readouterr().out)
-    assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"made from": 3, "figures": []}', '{"made from": {}}', "\x00\xff"])
@@ -148,7 +137,7 @@ def test_a_study_takes_data_sets_that_figures_have_no_time_for(places, capsys, m
 
 
 def test_a_folder_of_pictures_is_a_data_set(places, capsys, tmp_path, at_once):
-    folder = draw(tmp_path / "pictures", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
+    folder = draw(tmp_path / "pictures", *ENOUGH)
     given = dict(data_sets=[str(folder)], names=["01_first"])
     assert executed(places, capsys, **given) == [f"01_first on {paths.slug(folder)}"]
     assert executed(places, capsys, **given) == []

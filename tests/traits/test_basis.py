@@ -3,34 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from helpers import picture_folder
 
-import asxai
-from asxai.concepts.concepts import Concepts
 from asxai.traits import basis as traits_basis
 from asxai.traits.basis import LIMIT, TraitBasis, moved_traits, quick_errors, trait_components
-
-SIDE, PICTURES = 64, 6
-QUICK = dict(size=96, basis_per_class=4, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
-FAST = dict(components=2, pictures=PICTURES, side=SIDE, steps=12)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two classes of ten pictures without part masks."""
-    folder = tmp_path_factory.mktemp("shapes")
-    return asxai.Study.train(picture_folder(folder / "shapes", size=96), folder=folder / "study", **QUICK)
-
-
-@pytest.fixture(scope="module")
-def concepts(study):
-    """Made by hand: both classes share concept 1, the second class lacks concept 2."""
-    return Concepts(np.array([[1, 2, 0, 1], [3, 0, 1, 3]]), ("concept 1", "concept 2", "concept 3"), study.class_names)
-
-
-@pytest.fixture(scope="module")
-def basis(study, concepts):
-    return traits_basis.trait_basis(study, concepts, study.class_names[0], "concept 1", **FAST)
 
 
 def components_by_hand(features, count):
@@ -72,16 +47,10 @@ def test_all_components_together_give_every_picture_back():
 def made_basis(components=2, side=8, seed=0):
     rng = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=rng)
-    return TraitBasis(
-        "wing",
-        "tip",
-        draw(1 + components, 5, 2, 2),
-        draw(1 + 2 * components, 3, side, side),
-        draw(9, components).double().numpy(),
-        np.full(components, 0.2),
-        np.zeros(1 + 2 * components),
-        np.zeros((9, side, side, 3), np.uint8),
-    )
+    features, logits = draw(1 + components, 5, 2, 2), draw(1 + 2 * components, 3, side, side)
+    scores, windows = draw(9, components).double().numpy(), np.zeros((9, side, side, 3), np.uint8)
+    ratios, errors = np.full(components, 0.2), np.zeros(1 + 2 * components)
+    return TraitBasis("wing", "tip", features, logits, scores, ratios, errors, windows)
 
 
 def test_a_blend_is_exact_for_a_single_component_and_adds_up_for_several():
@@ -92,9 +61,8 @@ def test_a_blend_is_exact_for_a_single_component_and_adds_up_for_several():
     trait, below, _, _, above = basis.logits
     by_hand = trait + 2 / 3 * (below - trait) + 1 / 3 * (above - trait)
     np.testing.assert_allclose(basis.blend([-2, 1]), by_hand, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(
-        basis.target([-2, 1]), basis.features[0] - 2 * basis.features[1] + basis.features[2], rtol=1e-5, atol=1e-6
-    )
+    expected = basis.features[0] - 2 * basis.features[1] + basis.features[2]
+    np.testing.assert_allclose(basis.target([-2, 1]), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_ends_are_sorted_by_projection():
@@ -107,38 +75,40 @@ def test_ends_are_sorted_by_projection():
     np.testing.assert_array_equal(basis.along([0, 0]), basis.scores[:, 0])
 
 
-def test_a_basis_is_made_of_the_windows_where_a_concept_fires(study, concepts, basis):
+def error(study, shown, target):
+    """Relative squared error of the features of a picture `(3, side, side)`."""
+    with torch.no_grad():
+        return ((study.model.backbone(shown[None])[0] - target).square().sum() / target.square().sum()).item()
+
+
+def test_a_basis_is_made_of_the_windows_where_a_concept_fires(study, basis):
     assert (basis.class_name, basis.concept, basis.components) == (study.class_names[0], "concept 1", 2)
-    assert basis.windows.shape == (PICTURES, SIDE, SIDE, 3) and basis.windows.dtype == np.uint8
+    assert basis.windows.shape == (6, 64, 64, 3) and basis.windows.dtype == np.uint8
     maps = [study.model.backbone(torch.from_numpy(window).permute(2, 0, 1)[None])[0] for window in basis.windows]
     with torch.no_grad():
         trait, deviations, scores, ratios = components_by_hand(torch.stack(maps).detach().numpy(), 2)
     np.testing.assert_allclose(basis.features[0].flatten(), trait, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(basis.scores, scores, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(basis.ratios, ratios, rtol=1e-4)
-    with torch.no_grad():  # errors are those of the pictures that are kept, against the very targets
-        for row, weights in ((0, [0, 0]), (2, [LIMIT, 0]), (3, [0, -LIMIT])):
-            target = basis.target(weights)
-            found = study.model.backbone(basis.logits[row].float().sigmoid()[None])[0]
-            assert basis.errors[row] == pytest.approx(
-                float((found - target).square().sum() / target.square().sum()), rel=0.05
-            )
+    # errors are those of the pictures that are kept, against the very targets
+    for row, weights in ((0, [0, 0]), (2, [LIMIT, 0]), (3, [0, -LIMIT])):
+        expected = error(study, basis.logits[row].float().sigmoid(), basis.target(weights))
+        assert basis.errors[row] == pytest.approx(expected, rel=0.05)
 
 
-def test_a_basis_is_computed_once(study, concepts, basis, monkeypatch):
+def test_a_basis_is_computed_once(study, concepts, fast, basis, monkeypatch):
     monkeypatch.setattr(traits_basis, "invert", None)  # must not be called
-    again = traits_basis.trait_basis(study, concepts, study.class_names[0], "concept 1", **FAST)
+    again = traits_basis.trait_basis(study, concepts, study.class_names[0], "concept 1", **fast)
     np.testing.assert_array_equal(again.windows, basis.windows)
     assert torch.equal(again.logits, basis.logits)
     with pytest.raises(TypeError):
-        traits_basis.trait_basis(study, concepts, study.class_names[0], "concept 1", **FAST | {"seed": 1})
+        traits_basis.trait_basis(study, concepts, study.class_names[0], "concept 1", **fast | {"seed": 1})
 
 
 def test_classes_and_concepts_that_are_not_there(study, concepts):
     first, second = study.class_names
-    with pytest.raises(
-        ValueError, match=f"class_name='zebra' is no class of this study; its classes are {first}, {second}"
-    ):
+    said = f"class_name='zebra' is no class of this study; its classes are {first}, {second}"
+    with pytest.raises(ValueError, match=said):
         traits_basis.trait_basis(study, concepts, "zebra", "concept 1")
     with pytest.raises(ValueError, match=f"concept='concept 2' is none of the concepts of '{second}': concept 1, conc"):
         traits_basis.trait_basis(study, concepts, second, "concept 2")
@@ -148,16 +118,12 @@ def test_quick_steps_come_nearer_than_a_blend(study, basis):
     weights = [[2.0, -1.5], [-1.0, 2.5]]
     blends, quick = (moved_traits(study, basis, weights, steps) for steps in (0, 8))
     np.testing.assert_allclose(blends[1], basis.blend(weights[1]).sigmoid(), atol=1e-4)
-    assert quick.shape == (2, 3, SIDE, SIDE) and 0 <= quick.min() and quick.max() <= 1
+    assert quick.shape == (2, 3, 64, 64) and 0 <= quick.min() and quick.max() <= 1
     table = quick_errors(study, basis, weights, steps=12)
-    with torch.no_grad():
-        for row, own in enumerate(weights):
-            target = basis.target(own)
-            error = lambda shown: (
-                (study.model.backbone(shown[None])[0] - target).square().sum() / target.square().sum()
-            ).item()
-            assert error(quick[row]) < error(blends[row])
-            assert table["quick"][row] == pytest.approx(error(quick[row]), rel=1e-3)
-            assert table["unmoved"][row] == pytest.approx(error(basis.logits[0].float().sigmoid()), rel=1e-3)
+    for row, target in enumerate(map(basis.target, weights)):
+        error_of = lambda shown: error(study, shown, target)
+        assert error_of(quick[row]) < error_of(blends[row])
+        assert table["quick"][row] == pytest.approx(error_of(quick[row]), rel=1e-3)
+        assert table["unmoved"][row] == pytest.approx(error_of(basis.logits[0].float().sigmoid()), rel=1e-3)
     together, alone = quick[1], moved_traits(study, basis, weights[1:])[0]
     np.testing.assert_allclose(together, alone, atol=1e-4)  # whatever else is in the batch

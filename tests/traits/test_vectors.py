@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from helpers import alike
 
 from asxai.statistics import bootstrap
 from asxai.traits.vectors import (
@@ -14,12 +15,6 @@ from asxai.traits.vectors import (
     specificity,
     weighted_activation,
 )
-
-
-def some_features(*shape, seed=0):
-    """Pictures alike, as features are: a common pattern, and noise."""
-    rng = np.random.default_rng(seed)
-    return rng.gamma(2, size=(1, *shape[1:])) + 0.4 * rng.gamma(2, size=shape)
 
 
 def trait_by_hand(features):
@@ -45,7 +40,7 @@ def test_semantic_vector_by_hand():
 
 
 def test_semantic_vector_against_the_textbook():
-    kept, removed = some_features(30, 8), some_features(20, 8, seed=1)
+    kept, removed = alike(30, 8), alike(20, 8, seed=1)
     difference = trait_by_hand(kept) - trait_by_hand(removed)
     largest = np.argsort(-np.abs(difference))[:5]
     for got in (semantic_vector(kept, removed), semantic_vector(np.tile(kept, (2, 1)), torch.from_numpy(removed))):
@@ -56,8 +51,8 @@ def test_semantic_vector_against_the_textbook():
 
 @pytest.mark.parametrize("top", [1, 5, 8])
 def test_weighted_activation_against_a_loop(top):
-    features = some_features(6, 8)
-    vectors = [semantic_vector(some_features(9, 8, seed=s), some_features(9, 8, seed=s + 9), top) for s in range(3)]
+    features = alike(6, 8)
+    vectors = [semantic_vector(alike(9, 8, seed=s), alike(9, 8, seed=s + 9), top) for s in range(3)]
     got = weighted_activation(torch.from_numpy(features), vectors)
     assert got.shape == (6, 3)
     for picture, concept in np.ndindex(6, 3):
@@ -66,18 +61,12 @@ def test_weighted_activation_against_a_loop(top):
         assert got[picture, concept] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    "removed, top, message",
-    [
-        (some_features(4, 6), 5, "the same trait; give pictures"),
-        (2 * some_features(4, 6), 7, "top=7 must be from 1 to 6"),
-        (2 * some_features(4, 6), 0, "top=0 must be from 1 to 6"),
-        (some_features(1, 6), 5, "features are of 1 pictures"),
-    ],
-)
-def test_sets_that_give_no_vector_are_named(removed, top, message):
-    with pytest.raises(ValueError, match=message):
-        semantic_vector(some_features(4, 6), removed, top)
+def test_sets_that_give_no_vector_are_named():
+    kept, cases = alike(4, 6), [(top, f"top={top} must be from 1 to 6") for top in (7, 0)]
+    cases = [(2 * kept, *case) for case in cases] + [(kept, 5, "the same trait; give pictures")]
+    for removed, top, message in [*cases, (alike(1, 6), 5, "features are of 1 pictures")]:
+        with pytest.raises(ValueError, match=message):
+            semantic_vector(kept, removed, top)
 
 
 # --- Normal distribution --------------------------------------------------------------------------------------------
@@ -104,30 +93,23 @@ def test_neither_order_nor_scale_nor_shift_matters_to_normality():
     for field in ("r2", "w", "p", "skew"):
         assert getattr(other, field) == pytest.approx(getattr(got, field), rel=1e-6)
     assert normality(got.theoretical).r2 == pytest.approx(1)
+    for few in ([1.0, 2], [2.5, 2.5, 2.5]):
+        with pytest.raises(ValueError, match=r"say nothing of a distribution; give at least 3 that differ"):
+            normality(np.array(few))
 
 
 @pytest.mark.parametrize("draw, r2, normal", [
-    (lambda rng: rng.normal(size=2000), 0.999, True),
+    (lambda rng: rng.normal(size=6000), 0.999, True),
     (lambda rng: rng.gamma(4, size=2000), 0.945, False),
     (lambda rng: rng.exponential(size=2000), 0.82, False),
     (lambda rng: np.concatenate([rng.normal(-2, size=1000), rng.normal(2, size=1000)]), 0.946, False),
 ], ids=["normal", "gamma of shape 4", "exponential", "bimodal"])  # fmt: skip
-def test_shapiros_w_is_nearly_r2_and_only_p_is_a_test(draw, r2, normal):
+def test_shapiros_w_is_nearly_r2_and_only_p_is_a_test(draw, r2, normal, recwarn):
     """W is high for what is clearly not normal, but so is the squared correlation: they are nearly the same number."""
     got = normality(draw(np.random.default_rng(1)))
     assert got.r2 == pytest.approx(r2, abs=0.02) and got.w == pytest.approx(got.r2, abs=0.003)
     assert got.p > 0.01 if normal else got.p < 1e-20
-
-
-def test_many_values_give_no_warning(recwarn):
-    assert normality(np.random.default_rng(0).normal(size=6000)).r2 > 0.99
-    assert not recwarn.list
-
-
-@pytest.mark.parametrize("values", [[1.0, 2], [2.5, 2.5, 2.5]])
-def test_values_without_a_distribution_are_named(values):
-    with pytest.raises(ValueError, match=r"say nothing of a distribution; give at least 3 that differ"):
-        normality(np.array(values))
+    assert not recwarn.list  # also of more values than p is exact for
 
 
 # --- Specificity ----------------------------------------------------------------------------------------------------
@@ -204,15 +186,10 @@ def test_specificity_counts_rows_of_all_classes_alike_and_bootstraps_pictures():
     assert (got.low, got.high) == pytest.approx(expected)
 
 
-def test_rows_that_tie_or_rise_are_not_on_the_diagonal():
+def test_rows_that_tie_or_rise_are_not_on_the_diagonal_and_an_activation_that_never_changes_is_named():
     assert on_diagonal(np.array([[1.0, 1], [0, 1]])).tolist() == [False, True]
     assert on_diagonal(np.array([[-1.0, -2], [-3, 0]])).tolist() == [False, False]
     assert on_diagonal(np.full((2, 3, 3), np.nan)).tolist() == [[False] * 3] * 2
-
-
-def test_an_activation_that_never_changes_is_named():
     whole, without = removals(np.eye(3), 5)
-    with pytest.raises(
-        ValueError, match=r"A_s of concepts \[1\] is the same in all pictures; give pictures that differ"
-    ):
+    with pytest.raises(ValueError, match=r"concepts \[1\] is the same in all pictures; give pictures that differ"):
         concept_drops(whole * [1, 0, 1], without)

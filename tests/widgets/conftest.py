@@ -1,40 +1,11 @@
-"""One tiny study of two classes without part masks for all tests of widgets, and the basis of one of its traits."""
+"""What all tests of widgets share, beside the study of `tests/conftest.py`."""
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers import picture_folder
 
-import asxai
-from asxai.concepts.concepts import Concepts
 from asxai.explain.explainer import Explainer
-from asxai.traits.basis import trait_basis
-
-QUICK = dict(size=96, basis_per_class=4, channels=16, cycles=1, joint_epochs=1, views=1, batch_size=8)
-
-
-@pytest.fixture(scope="session")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shapes")
-    return asxai.Study.train(picture_folder(folder / "shapes", size=96), folder=folder / "study", **QUICK)
-
-
-@pytest.fixture(scope="session")
-def concepts(study):
-    """Made by hand: both classes share concept 1, the second class lacks concept 2."""
-    return Concepts(np.array([[1, 2, 0, 1], [3, 0, 1, 3]]), ("concept 1", "concept 2", "concept 3"), study.class_names)
-
-
-@pytest.fixture(scope="session")
-def fast():
-    """Parameters of a basis that is made quickly."""
-    return dict(components=2, pictures=6, side=64, steps=12)
-
-
-@pytest.fixture(scope="session")
-def basis(study, concepts, fast):
-    return trait_basis(study, concepts, study.class_names[0], "concept 1", **fast)
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +29,9 @@ def controls():
     """All controls of a kind in a box, by their description, as a function."""
 
     def inside(widget, kind=widgets.Widget):
+        named = isinstance(widget, kind) and hasattr(widget, "description")
         below = {k: v for child in getattr(widget, "children", ()) for k, v in inside(child, kind).items()}
-        return (
-            {widget.description: widget} if isinstance(widget, kind) and hasattr(widget, "description") else {}
-        ) | below
+        return ({widget.description: widget} if named else {}) | below
 
     return inside
 

@@ -35,9 +35,8 @@ def trait_explorer(study, concepts, shown, fast):
 
 def test_trait_explorer_follows_its_sliders(study, concepts, basis, fast, shown, controls, monkeypatch):
     made, start = [], (study.class_names[0], "concept 1")
-    monkeypatch.setattr(
-        explorers, "trait_basis", lambda *given, **o: made.append(given[2:]) or trait_basis(*given, **o)
-    )
+    counted = lambda *given, **options: made.append(given[2:]) or trait_basis(*given, **options)
+    monkeypatch.setattr(explorers, "trait_basis", counted)
     explorer = explorers.trait_explorer(study, concepts, start, **fast)
     moves = controls(explorer)
     assert not any(slider.continuous_update for slider in controls(explorer, widgets.FloatSlider).values())

@@ -78,7 +78,7 @@ def test_strips_take_turns_between_classes(study, concepts):
         assert (strips[0][:, (place + 1) * SIDE - 2 : (place + 1) * SIDE] == 255).all()
 
 
-def test_named_by_part_masks(tmp_path):
+def test_named_by_part_masks():
     named = SimpleNamespace(data=SimpleNamespace(name="drawn", validation=SimpleNamespace(parts=("mask.png",))))
     with pytest.raises(ValueError, match="concepts of 'drawn' are named by its part masks"):
         naming_widget(named, None)

@@ -69,10 +69,8 @@ def test_a_picture_that_was_looked_at_is_explained_as_by_the_explainer(study, ex
     path = study.data.test.paths[1]
     seen = views.looked_at(explainer, path)
     for percentile, without in ((95.0, ()), (80.0, ("concept 1",))):
-        (ours,), theirs = (
-            explainer.explain_seen(seen, percentile, without),
-            explainer.explain(path, percentile, without),
-        )
+        (ours,) = explainer.explain_seen(seen, percentile, without)
+        theirs = explainer.explain(path, percentile, without)
         assert (ours.sentence, ours.predicted, ours.tier) == (theirs.sentence, theirs.predicted, theirs.tier)
         np.testing.assert_array_equal(ours.masks, theirs.masks)
         np.testing.assert_allclose(ours.scores, theirs.scores)
@@ -95,9 +93,8 @@ def test_explanation_sheet_takes_the_strongest_concepts_away(study, explainer):
     less_sure = [count for count in range(2, len(names)) if steps[count].tier != steps[0].tier]
     counts = [0, 1, (less_sure or [len(names) - 1])[0]][: len(names)]
     assert list(dict.fromkeys(table["without"])) == [", ".join(names[:count]) for count in counts]
-    words = " ".join(
-        " ".join(text.get_text() for axis in figure.axes for text in (*axis.texts, axis.xaxis.label)).split()
-    )
+    shown = [text.get_text() for axis in figure.axes for text in (*axis.texts, axis.xaxis.label)]
+    words = " ".join(" ".join(shown).split())
     for count in counts:
         rows, expected = table[table["without"] == ", ".join(names[:count])], steps[count]
         np.testing.assert_allclose(rows["score"], expected.scores.flatten())
