@@ -4,9 +4,12 @@ A person marks superpixels (S-XAI) or names cells (concept whitening, and the ce
 masks of drawn pictures stand for a perfect annotator.
 """
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ..concepts.cells import CELLS, cell_parts
@@ -114,7 +117,9 @@ class Ceiling(LabelledCells, name="ceiling"):
     """The most that a linear reading of these features can say of parts: logistic regression on labelled cells."""
 
     def fit_cells(self, values, parts):
-        reading = LogisticRegression(max_iter=200).fit(values.numpy(), parts.numpy())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a reading do not matter
+            reading = LogisticRegression(max_iter=200).fit(values.numpy(), parts.numpy())
         weight = np.zeros((len(self.study.data.part_names) + 1, values.shape[1]))
         bias = np.full(len(weight), -99.0)  # of parts that were never seen
         weight[reading.classes_], bias[reading.classes_] = reading.coef_, reading.intercept_
