@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .attributions import black_box_scores, linear_layer
-from .base import backbone_maps
+from .base import backbone_maps, features
 from .clusterings import Clustering, Factors
 
 
@@ -57,6 +57,9 @@ class Craft(Factors, name="CRAFT"):
     def importance(self, pictures, label):
         squares = self.added(pictures, label).square()
         return squares / squares.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+    def evidence(self, pictures, label):
+        return super().evidence(features(self.study.model, pictures, self.study.config.size), label)  # once for all
 
     def scores(self, pictures):
         return black_box_scores(self.study, pictures)

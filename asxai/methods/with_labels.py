@@ -17,7 +17,7 @@ from ..data.datasets import spread_over
 from ..data.pictures import to_batch
 from ..traits.pca import row_centred_pca
 from .attributions import black_box_scores, linear_layer
-from .base import Method, backbone_grid, backbone_maps, resized
+from .base import Method, backbone_grid, backbone_maps, features, resized
 from .from_captum import superpixels
 
 PICTURES = 100  # training pictures of a class that are labelled
@@ -162,6 +162,9 @@ class ConceptWhitening(LabelledCells, name="concept whitening"):
         """What each axis adds to the black box's logit."""
         weight = linear_layer(self.study)[0][label] * self.study.model.feature_std.flatten().cpu()
         return self.maps(pictures, label).mean(dim=(2, 3)) * (self.write @ weight)
+
+    def evidence(self, pictures, label):
+        return super().evidence(features(self.study.model, pictures, self.study.config.size), label)  # once for all
 
 
 def standardised(study, pictures) -> torch.Tensor:
