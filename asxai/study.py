@@ -29,6 +29,7 @@ from .config import Config
 from .data.datasets import DataSet, Split, load_data_set
 from .data.features import BATCH, split_features
 from .data.pictures import DataError, picture_list, to_batch
+from .explain import bundle
 from .explain.explainer import Explainer, Explanation
 from .model.backbones import WeightsError
 from .model.geometry import mean_subspace_distance, within_class_cosine
@@ -79,6 +80,7 @@ class Study:
     basis_before: torch.Tensor  # (class, basis, channel): the vectors before they were replaced by patches
     folder: Path
     _data: DataSet | None = None
+    kept: bundle.Kept | None = None  # of a file that was opened: what explanations need of training pictures
     _explainer: Explainer | None = field(default=None, init=False)
 
     def __repr__(self) -> str:
@@ -218,9 +220,31 @@ class Study:
         model = model.to(usable_device(device)).eval()
         return cls(config, model, class_names, metrics, log, prototypes, before, folder)
 
+    def export(self, path: str | Path, exemplars: bool = False) -> Path:
+        """Write the study to one file with which others predict and explain, without the training pictures; its path.
+
+        exemplars: put all training pictures in, 128 pixels small, to be shown beside explanations. Without them what is
+        left of a picture is a window of 16 x 16 pixels around each prototype. See `asxai.explain.bundle`.
+        """
+        return bundle.write(self, path, exemplars)
+
+    @classmethod
+    def open(cls, path: str | Path, device="cpu") -> "Study":
+        """Read a file that `export` wrote. Raises FileNotFoundError or `WeightsError` that say what is wrong.
+
+        Nothing in the file is executed or unpickled. The study predicts and explains; it has no training pictures.
+        """
+        with bundle.unpacked(path) as (folder, kept):
+            study = cls.load(folder, device)
+            kept.check(study.model)
+        study.folder, study.kept = Path(path), kept
+        return study
+
     @property
     def data(self) -> DataSet:
         """The data set that the study was trained on. Raises `DataError` when its pictures are gone or have changed."""
+        if self.kept:
+            raise DataError(f"{self.folder}: this file holds no training pictures; use the study that it was made from")
         if self._data is None:
             place = self.config.data_set
             remedy = f"If they are elsewhere, Study.load({str(self.folder)!r}, data_set=...) takes the place"
@@ -290,13 +314,18 @@ class Study:
 
     def concepts(self) -> Concepts:
         """The semantic concepts that the basis vectors make up, see `asxai.concepts.names.study_concepts`."""
-        return study_concepts(self)
+        return self.kept.concepts if self.kept else study_concepts(self)
+
+    @property
+    def explainer(self) -> Explainer:
+        """What `explain` explains with. Making it takes a while the first time."""
+        if self._explainer is None:
+            self._explainer = Explainer(self)
+        return self._explainer
 
     def explain(self, pictures, **options) -> Explanation | list[Explanation]:
         """Where, what and why, of one picture or a list: an `Explanation` each, see `asxai.explain.explainer`."""
-        if self._explainer is None:
-            self._explainer = Explainer(self)
-        return self._explainer.explain(pictures, **options)
+        return self.explainer.explain(pictures, **options)
 
 
 def _prototype_table(became, model, data):

@@ -51,6 +51,7 @@ ORDER = (
     ("methods",),
     ("benchmarks",),
     ("widgets", "run"),
+    ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 

@@ -41,7 +41,7 @@ from .map_measures import (
 )
 from .prototypes import OURS, row
 
-CONTROLS = ("uniform", "random", "edges")
+CONTROLS, CEILING = ("uniform", "random", "edges"), "true parts"
 MAPS = (
     *("saliency", "input x gradient", "integrated gradients", "SmoothGrad", "DeepLIFT", "Grad-CAM", "occlusion"),
     *("Shapley sampling", "KernelSHAP", "LIME", "LRP", "CRP", "CRAFT", "concept whitening"),
@@ -49,7 +49,7 @@ MAPS = (
 )
 CONCEPTS = (
     *("CRP", "concept whitening", "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net", "S-XAI", "CRAFT"),
-    *("top-k SAE", "k-means", "nmf", OURS, "ceiling"),
+    *("top-k SAE", "k-means", "nmf", OURS, CEILING),
 )
 TRAINED = (OURS, "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net")  # networks that differ with the seed
 QUICK = ("saliency", "input x gradient", "DeepLIFT", "Grad-CAM", "LRP", "CRAFT", OURS, *CONTROLS)  # in a notebook
@@ -249,7 +249,7 @@ def limitations(table: pd.DataFrame, rules: pd.DataFrame) -> pd.DataFrame:
 def better_than_ours(table: pd.DataFrame, measures) -> pd.DataFrame:
     """Where another method has the higher value: `measure`, `method`, `value`, `ours`, the best of each measure."""
     rows = means(table)
-    rows = rows[rows["measure"].isin(measures) & ~rows["method"].isin((*CONTROLS, "ceiling"))]
+    rows = rows[rows["measure"].isin(measures) & ~rows["method"].isin((*CONTROLS, CEILING))]
     ours = rows[rows["method"] == OURS].set_index("measure")["value"]
     best = rows.loc[rows.groupby("measure", sort=False)["value"].idxmax()]
     best = best.assign(ours=best["measure"].map(ours))
@@ -265,7 +265,7 @@ def of_seed(table: pd.DataFrame, seed) -> pd.DataFrame:
 def claims(maps: pd.DataFrame, concepts: pd.DataFrame) -> list[dict]:
     """Claims of notebook 11. Ranks are among methods that are told nothing of parts."""
     free = lambda table: table[[METHODS[name].told == "nothing" for name in table["method"]]]
-    compared = {*maps["method"], *concepts["method"]} - {*CONTROLS, "ceiling"}
+    compared = {*maps["method"], *concepts["method"]} - {*CONTROLS, CEILING}
     rows, seeds = [claim("methods_compared", [len(compared)])], maps.loc[maps["method"] == OURS, "seed"].unique()
     for kind, table, measures in (("map", maps, counts(maps)), ("concept", concepts, OF_CONCEPTS)):
         own = free(table[~table["method"].isin(CONTROLS)])

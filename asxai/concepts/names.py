@@ -17,11 +17,13 @@ from ..model.parts import Objectness
 from .cells import backbone_maps, own_class_maps, part_iou, true_parts
 from .concepts import Concepts, Exemplars, default_names
 from .grouping import find_concepts
+from .points import part_points
 
 if TYPE_CHECKING:
     from ..study import Study
 
 LEAST_IOU = 0.05  # of a concept and a part that may name it
+MOST = 0.5  # share of the points that a concept wins, from which on their part may name it
 FORMAT = 1  # of the file of names
 HOW = (
     "Write what each concept shows between the quotes after its name. The figures of concepts (02_concepts_... and "
@@ -33,15 +35,14 @@ LISTED = 4  # sources of a concept's exemplars in that file
 def study_concepts(study: "Study") -> Concepts:
     """Concepts of a study, found once and kept in its folder as `concepts.json`.
 
-    Names come from the part masks of validation pictures where the data set has any, else from `names_file`, which is
-    written with empty names the first time.
+    Names come from the part masks of validation pictures where the data set has any, else from `names_file`. That is
+    written the first time, with names that part points of training pictures suggest, or empty ones without points.
     """
     concepts, path, train = found_concepts(study), names_file(study.data.name), study.data.train
     if named_by_parts(study):
         return concepts
     if not path.exists():
-        write_names_file(study, concepts)
-        return concepts
+        write_names_file(study, concepts, suggested_names(study, concepts))
     winners = concepts.winners(own_class_maps(study, train), train.labels)
     return concepts.renamed(names_from_file(path, winners, train.hashes, concepts.count))
 
@@ -84,6 +85,29 @@ def name_by_parts(winners: np.ndarray, parts: np.ndarray, part_names, count: int
     iou = np.nan_to_num(part_iou(winners, parts, one_class, count, len(part_names))[0])  # (concept, part)
     best = iou.max(axis=1)
     return _numbered([part_names[p] if b >= LEAST_IOU else "" for p, b in zip(iou.argmax(axis=1), best)], best)
+
+
+def suggested_names(study: "Study", concepts: Concepts) -> tuple | None:
+    """Names for `names_file` by the part points of training pictures, of `name_by_points`; None without points."""
+    train = study.data.train
+    points = part_points(train)
+    if points is None:
+        return None
+    counts = points.counts(concepts.winners(own_class_maps(study, train), train.labels), concepts.count)
+    return name_by_points(counts.sum(axis=0), points.names)
+
+
+def name_by_points(counts: np.ndarray, part_names) -> tuple:
+    """Names of concepts 1..count as those of `name_by_parts`, from points `(count + 1, part)`; "" for what gets none.
+
+    A concept gets no name if fewer than `MOST` of its points are of one part: a blob of many parts has no word.
+    """
+    own, won, there = counts[1:], counts[1:].sum(axis=1), counts.sum(axis=0)
+    iou = own / (won[:, None] + there - own).clip(1)
+    best = iou.argmax(axis=1)
+    clear = (won > 0) & (own[np.arange(len(own)), best] >= MOST * won)
+    names = _numbered([part_names[p] if c else "" for p, c in zip(best, clear)], iou.max(axis=1))
+    return tuple(name if c else "" for name, c in zip(names, clear))
 
 
 def is_named_after(concept: str, part: str) -> bool:

@@ -10,8 +10,9 @@ Everything comes from one forward pass: the class and its probability, a score f
 the concepts are, how much the picture's patches look like the prototypes, and which training pictures are most alike.
 """
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,12 +21,13 @@ import torch.nn.functional as F
 
 from ..data.features import BATCH
 from ..data.folders import tail
-from ..data.pictures import picture_list, to_batch
+from ..data.pictures import DataError, picture_list
 from .explanation import Explanation
 from .judgement import judge
 from .rules import RULES, Rules
 from .scores import concept_activation, study_scores
 from .similarity import Prototypes, global_similarity
+from .whole import read_wholes
 
 if TYPE_CHECKING:
     from ..concepts.concepts import Concepts
@@ -43,8 +45,8 @@ class Seen(NamedTuple):
     pictures: torch.Tensor  # uint8 (picture, 3, size, size)
     out: "Activations"  # on the CPU
     similarity: np.ndarray  # global structural similarity, (picture, class)
-    exemplars: list  # for each picture uint8 (exemplar, height, width, 3)
-    sources: list  # and their paths
+    exemplars: list  # for each picture a function that reads uint8 (exemplar, height, width, 3)
+    sources: list  # and their files, as "class/file"
 
 
 class Explainer:
@@ -56,7 +58,8 @@ class Explainer:
     def __init__(self, study: "Study", concepts: "Concepts | None" = None, rules: Rules = RULES):
         self.study, self.rules = study, rules
         self.concepts = study.concepts() if concepts is None else concepts
-        self.scores = study_scores(study, self.concepts)
+        kept = study.kept  # of an opened file, which has numbers in place of training pictures
+        self.scores = kept.scores_of(self.concepts) if kept else study_scores(study, self.concepts)
 
     @cached_property
     def grid(self) -> int:
@@ -66,11 +69,15 @@ class Explainer:
 
     @cached_property
     def _prototypes(self):
+        if self.study.kept:
+            return Prototypes(*(tensor.to(self.study.model.device) for tensor in self.study.kept.prototypes))
         return Prototypes.of(self.study, self.concepts)
 
     @cached_property
     def _training(self):
         """Similarities of all training pictures, `(picture, class * basis)`, and their labels."""
+        if self.study.kept:
+            return self.study.kept.training
         train = self.study.data.train
         return self.study.similarity(train).flatten(1), torch.from_numpy(train.labels)
 
@@ -106,19 +113,42 @@ class Explainer:
         no pictures at all.
         """
         sources, single = picture_list(pictures)
-        looks = self.look(to_batch(sources, self.study.config.size))
-        explanations = [one for seen in looks for one in self.explain_seen(seen, percentile, without)]
+        explanations = []
+        for one in self.stream(sources, percentile, without):
+            if isinstance(one, DataError):
+                raise one
+            explanations.append(one)
         return explanations[0] if single else explanations
+
+    def stream(
+        self, sources: Sequence, percentile: float = 95.0, without: tuple = ()
+    ) -> Iterator[Explanation | DataError]:
+        """`explain` of any number of pictures, a batch at a time, so that memory stays what it is.
+
+        In place of a picture that cannot be read comes its `DataError`.
+        """
+        for start in range(0, len(sources), BATCH):
+            read = read_wholes(sources[start : start + BATCH], self.study.config.size)
+            good = [one for one in read if not isinstance(one, DataError)]
+            looks = self.look(torch.stack([pixels for pixels, _ in good])) if good else ()
+            explained = (one for seen in looks for one in self.explain_seen(seen, percentile, without))
+            for one in read:
+                yield one if isinstance(one, DataError) else replace(next(explained), whole=one[1])
 
     @torch.inference_mode()
     def look(self, pictures: torch.Tensor) -> Iterator[Seen]:
         """`Seen` of uint8 pictures `(picture, 3, size, size)`, a batch at a time: what takes longest of `explain`."""
-        train = self.study.data.train
         for batch, out in zip(pictures.split(BATCH), self.activate(pictures)):
             similarity = global_similarity(self._prototypes, batch, out.maps).double().numpy()
             nearest = self._nearest(out.similarity.flatten(1), out.logits.argmax(dim=1))
-            sources = [[train.paths[n] for n in numbers] for numbers in nearest]
-            yield Seen(batch, out, similarity, [self.study.pictures(paths) for paths in sources], sources)
+            yield Seen(batch, out, similarity, *zip(*map(self._exemplars, nearest)))
+
+    def _exemplars(self, numbers: list):
+        """What reads these training pictures, once and not before somebody looks at them, and their names."""
+        if self.study.kept:
+            return self.study.kept.exemplars(numbers)
+        files = [self.study.data.train.paths[n] for n in numbers]
+        return cache(lambda: self.study.pictures(files)), tuple(tail(path, 2) for path in files)
 
     @torch.inference_mode()
     def explain_seen(self, seen: Seen, percentile: float = 95.0, without: tuple = ()) -> list[Explanation]:
@@ -134,8 +164,8 @@ class Explainer:
         for i, label in enumerate(labels.tolist()):
             judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i])
             numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
-            sources = tuple(tail(path, 2) for path in seen.sources[i])
-            explanations.append(Explanation(channels_last[i], class_names, names, *numbers, seen.exemplars[i], sources))
+            exemplars = seen.exemplars[i], seen.sources[i]
+            explanations.append(Explanation(channels_last[i], class_names, names, *numbers, *exemplars))
         return explanations
 
     def _nearest(self, similarity, labels):

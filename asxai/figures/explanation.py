@@ -93,7 +93,7 @@ def draw_picture(axis, picture, masks, names, tags):
     """A picture with outlines of masks and their names at both sides. tags: by number of a mask its colour."""
     show_picture(axis, picture)
     axis.set_anchor("N")
-    points = {k: _anchor(masks[k]) for k in tags}
+    points = {k: anchor(masks[k]) for k in tags}
     order = sorted(tags, key=lambda k: points[k][0])
     for k in tags:
         outline(axis, masks[k], tags[k], 1.6)
@@ -110,7 +110,7 @@ def draw_picture(axis, picture, masks, names, tags):
             axis.annotate(wrapped(names[k], 12, 2), points[k], arrowprops=line, bbox=tag(tags[k]), **place)
 
 
-def _anchor(mask):
+def anchor(mask):
     """The pixel, across and down, that is deepest inside the largest island of a mask."""
     islands, _ = label(mask)
     largest = np.bincount(islands.ravel())[1:].argmax() + 1

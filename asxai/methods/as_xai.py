@@ -14,6 +14,8 @@ class AsXai(Method, name="this study"):
     percentile: of an activation map, above it lies the mask. concepts: `study.concepts()` unless given.
     """
 
+    matched = True
+
     def __init__(self, percentile=95.0, concepts=None):
         self.percentile, self._given = percentile, concepts
 

@@ -50,6 +50,7 @@ class Method(ABC):
 
     name = ""
     percentile = 95.0  # of a map: above it lies the mask
+    matched = False  # names mean the same in every class, where several have them
     knows_parts = False  # of the very pictures that it explains: then agreement with parts says nothing
     explains = ""  # the network that `scores` are of, where several methods explain one; else it is the method's own
     told = "nothing"  # what a person has to say of training pictures beyond their classes, such as "parts"
@@ -152,6 +153,14 @@ class Method(ABC):
             members = np.flatnonzero(split.labels == label)
             result[members] = self.won(split.take(members), int(label))
         return result
+
+    def matched_winners(self, split: Split) -> np.ndarray:
+        """`winners` with the same number for the same name in every class, int64 `(picture, 28, 28)`."""
+        winners, numbers = self.winners(split), {}
+        for label in np.unique(split.labels):
+            own = [numbers.setdefault(name, len(numbers) + 1) for name in self.names(int(label))]
+            winners[split.labels == label] = np.array([0, *own])[winners[split.labels == label]]
+        return winners
 
     def won(self, split: Split, label: int) -> np.ndarray:
         """`winners` of one class: the strongest, or the region that covers most. With a background, override this."""

@@ -1,16 +1,12 @@
 """Methods that are told where parts are in training pictures: what a person's labels buy.
 
-A person marks superpixels (S-XAI) or names cells (concept whitening, and the ceiling of linear readings). The true
+A person marks superpixels (S-XAI) or names cells (concept whitening; and the ceiling, in a file of its own). The true
 masks of drawn pictures stand for a perfect annotator.
 """
-
-import warnings
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from ..concepts.cells import CELLS, cell_parts
 from ..data.datasets import spread_over
@@ -86,8 +82,12 @@ class SemanticXai(Method, name="S-XAI"):
         return F.conv2d(F.normalize(maps, dim=1), self.traits[label][..., None, None])
 
 
-class LabelledCells(Method):
-    """One reading of all classes, from cells of training pictures with their true part; 0 is the background."""
+class ConceptWhitening(Method, name="concept whitening"):
+    """Whitened features, turned so that one axis is each part: the network decides as before, its axes have names.
+
+    Chen, Bei & Rudin, Nature Machine Intelligence 2020: there in place of batch normalisation and trained on; here on
+    the fixed last map: ZCA, and the rotation by Procrustes.
+    """
 
     told = "parts"
     explains = "black box"
@@ -111,34 +111,6 @@ class LabelledCells(Method):
 
     def scores(self, pictures):
         return black_box_scores(self.study, pictures)
-
-
-class Ceiling(LabelledCells, name="ceiling"):
-    """The most that a linear reading of these features can say of parts: logistic regression on labelled cells."""
-
-    def fit_cells(self, values, parts):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a reading do not matter
-            reading = LogisticRegression(max_iter=200).fit(values.numpy(), parts.numpy())
-        weight = np.zeros((len(self.study.data.part_names) + 1, values.shape[1]))
-        bias = np.full(len(weight), -99.0)  # of parts that were never seen
-        weight[reading.classes_], bias[reading.classes_] = reading.coef_, reading.intercept_
-        self.weight, self.bias = torch.from_numpy(weight).float(), torch.from_numpy(bias).float()
-
-    def maps(self, pictures, label):
-        logits = F.conv2d(standardised(self.study, pictures), self.weight[..., None, None], self.bias)
-        return logits.log_softmax(dim=1)[:, 1:]
-
-    def scores(self, pictures):
-        return None
-
-
-class ConceptWhitening(LabelledCells, name="concept whitening"):
-    """Whitened features, turned so that one axis is each part: the network decides as before, its axes have names.
-
-    Chen, Bei & Rudin, Nature Machine Intelligence 2020: there in place of batch normalisation and trained on; here on
-    the fixed last map: ZCA, and the rotation by Procrustes.
-    """
 
     def fit_cells(self, values, parts):
         self.mean = values.mean(dim=0)

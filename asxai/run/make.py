@@ -12,7 +12,7 @@ from asxai import paths
 
 from . import plan
 from .kernel import alone, execute
-from .parameters import check_input, plan_parameters
+from .parameters import check_input, named_texts, plan_parameters
 from .plan import Places, RunError, elapsed, short
 from .tidy import tidy
 
@@ -128,9 +128,7 @@ def main(arguments=None) -> int:
     given = parser.parse_args([*arguments, *arguments_of_make()])
     try:
         tempfile.gettempdir()  # an error where there is none
-        if bad := [text for text in given.parameters if not re.fullmatch(r"\w+=.*", text, re.DOTALL)]:
-            raise RunError(f"a parameter is written name=value, without a space around =, not {bad[0]!r}")
-        texts = dict(text.split("=", 1) for text in given.parameters)
+        texts = named_texts(given.parameters)
         if given.command == "notebooks":
             if given.dataset or texts:
                 raise RunError("`notebooks` uses the data set and the parameters that are written in the notebooks")

@@ -42,7 +42,7 @@ def test_ranks_are_means_over_measures_and_lower_may_be_better():
 
 
 def test_claims_leave_out_what_was_told_of_parts():
-    concepts = planted({"nmi": {"this study": 0.6, "k-means": 0.4, "ceiling": 0.9}}, seeds=(0, 1))
+    concepts = planted({"nmi": {"this study": 0.6, "k-means": 0.4, "true parts": 0.9}}, seeds=(0, 1))
     rows = {row["claim"]: row for row in methods.claims(planted(MAPS), concepts)}
     assert rows["methods_compared"]["here"] == 5
     assert rows["as_xai_map_rank"]["here"] == 1 and rows["as_xai_concept_rank"]["holds"] == "yes"
