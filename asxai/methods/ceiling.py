@@ -22,18 +22,19 @@ class Ceiling(Clustering, name="true parts"):
     """
 
     matched = True
+    told, needs_parts = "parts", False  # it does without, see above
 
     def learn(self):
         if not self.study.data.part_names:
             return
         rng, classes = np.random.default_rng([self.study.config.seed, 32]), len(self.study.class_names)
-        x, self.told = map(np.concatenate, zip(*(self._told(label, TOLD // classes, rng) for label in range(classes))))
-        self.scores = [self.score_of(x, 0)] * classes
+        x, self.true = map(np.concatenate, zip(*(self._told(label, TOLD // classes, rng) for label in range(classes))))
+        self.readings = [self.score_of(x, 0)] * classes
 
     def score_of(self, patches, seed):
         """Probability of each part."""
         fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=100))
-        quietly(lambda x: fitted.fit(x, self.told), patches)
+        quietly(lambda x: fitted.fit(x, self.true), patches)
 
         def probabilities(patches):
             result = np.zeros((len(patches), 1 + len(self.names(0))))

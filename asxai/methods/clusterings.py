@@ -38,7 +38,7 @@ class Clustering(Method):
     def learn(self):
         self.clusters = self.given or self.study.model.basis_per_class
         rng = np.random.default_rng([self.study.config.seed, 30])
-        self.scores = [
+        self.readings = [
             self.score_of(self.sample(label, rng), int(rng.integers(2**31)))
             for label in range(len(self.study.class_names))
         ]
@@ -56,7 +56,7 @@ class Clustering(Method):
         return tuple(f"cluster {k}" for k in range(1, self.clusters + 1))
 
     def maps(self, pictures, label):
-        return torch.cat([self.scores[label](batch) for batch, _ in self.patches(pictures)])
+        return torch.cat([self.readings[label](batch) for batch, _ in self.patches(pictures)])
 
     @torch.inference_mode()
     def patches(self, pictures):
@@ -89,7 +89,7 @@ class SharedKMeans(KMeansClusters, name="k-means over all classes"):
         self.clusters = self.given or self.study.concepts().count + self.study.config.scene_vectors
         rng, classes = np.random.default_rng([self.study.config.seed, 31]), len(self.study.class_names)
         patches = np.concatenate([self.sample(label, rng) for label in range(classes)])
-        self.scores = [self.score_of(patches, int(rng.integers(2**31)))] * classes
+        self.readings = [self.score_of(patches, int(rng.integers(2**31)))] * classes
 
 
 class Factors(Clustering, name="nmf"):
@@ -122,7 +122,7 @@ class TiedMixture(Clustering, name="tied mixture"):
         return lambda batch: of_patches(lambda x: mixture.predict_proba(reduced.transform(x)), batch)
 
     def maps(self, pictures, label):
-        return torch.cat([self.scores[label](batch) * used[:, None] for batch, used in self.patches(pictures)])
+        return torch.cat([self.readings[label](batch) * used[:, None] for batch, used in self.patches(pictures)])
 
     def prepared(self, maps):
         x = self.objects.unit(maps.cpu())
