@@ -6,7 +6,7 @@
 
 The rooms follow the paper: `data`, `model`, `concepts`, `traits`, `ranks`, `explain`; `study` goes through them all.
 `methods` holds what is compared, `benchmarks` the comparisons, a module per notebook, and `figures` draws them.
-`widgets` are the sliders, `run` executes the notebooks. A room knows only those before it.
+`widgets` are the sliders, `run` the notebooks and the shell commands. A room knows only those before it.
 
 Names load on first use, so that light tools (the notebook runner) do not pay for importing torch.
 """

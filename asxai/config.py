@@ -22,6 +22,7 @@ CHOICES = {
     "normalisation": ("own", *NORMALISATIONS),
     "trainable": TRAINABLE,
     "objective": OBJECTIVES,
+    "precision": ("float32", "bf16"),
 }
 LEAST = dict(
     size=MINIMUM_SIZE, basis_per_class=1, channels=1, scene_vectors=0, batch_size=2, patches=0, views=1, seed=0
@@ -66,6 +67,9 @@ class Config:
     learning_rate: float = 3e-3  # Adam, added layers
     backbone_learning_rate: float = 1e-4  # Adam, trained backbone stages
     wrong_class_l1: float = 1e-4  # keeps weights between a class and other classes' vectors sparse (ProtoPNet)
+
+    precision: str = "float32"  # of the backbone's trained stages; or "bf16", faster on new GPUs and less exact
+    cache_gb: float = 8.0  # features of a split that take more are not kept on disk but computed when they are needed
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -126,9 +130,9 @@ class Config:
         return cls(data_set=str(data_set), **parameters)
 
     def key(self, *more: str) -> str:
-        """Short hash of all parameters and of `more`. Where pictures and weights lie does not enter."""
+        """Short hash of all parameters and of `more`. Where pictures, features and weights lie does not enter."""
         parameters = dataclasses.asdict(self)
-        del parameters["data_set"]
+        del parameters["data_set"], parameters["cache_gb"]
         parameters["weights"] = self.weights.rpartition(HASH)[2]
         return hashlib.sha256(json.dumps([parameters, *more], sort_keys=True).encode()).hexdigest()[:12]
 

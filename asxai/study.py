@@ -4,34 +4,31 @@
     study = Study.load(study.folder)
     study.predict(["a.jpg", pil_image, array, tensor]).frame()
 
-The folder holds `model.safetensors` (all weights), `study.json` (configuration, hashes, classes, metrics),
-`log.csv` (a row per step of training) and `prototypes.csv` (a row per basis vector: the patch that it became).
+What its folder holds is said in `asxai.store`.
 """
 
-import dataclasses
-import json
 import os
 import textwrap
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 
-from . import paths
-from .cache import code_hash, digest_of, key_of, load_tensors, save_tensors
+from . import parallel, paths, store
+from .cache import code_hash
 from .concepts.concepts import Concepts
 from .concepts.names import study_concepts
 from .config import Config
 from .data.datasets import DataSet, Split, load_data_set
-from .data.features import BATCH, split_features
+from .data.features import BATCH, Features, split_features
 from .data.pictures import DataError, picture_list, to_batch
+from .explain import bundle
 from .explain.explainer import Explainer, Explanation
 from .model.backbones import WeightsError
-from .model.foreign import Foreign, kept_state
 from .model.geometry import mean_subspace_distance, within_class_cosine
 from .model.protocnn import Activations, ProtoCNN
 from .model.recipe import (
@@ -39,14 +36,11 @@ from .model.recipe import (
     fidelity,
     network_targets,
     patch_groups,
-    saved_model,
     training_features,
     usable_device,
     with_enough_steps,
 )
 from .model.training import Trainer, evaluate
-
-FORMAT = 1  # of study.json; raised when older folders can no longer be read
 
 
 @dataclass(frozen=True)
@@ -89,6 +83,7 @@ class Study:
     basis_before: torch.Tensor  # (class, basis, channel): the vectors before they were replaced by patches
     folder: Path
     _data: DataSet | None = None
+    kept: bundle.Kept | None = None  # of a file that was opened: what explanations need of training pictures
     _explainer: Explainer | None = field(default=None, init=False)
 
     def __repr__(self) -> str:
@@ -100,40 +95,45 @@ class Study:
         )
 
     @classmethod
+    @parallel.together()
     def train(cls, data_set: str | Path, *, folder: str | Path | None = None, device="cpu", **parameters) -> "Study":
         """Train on a registered data set or a folder of pictures per class, or take up where a killed run stopped.
+
+        Started by torchrun, its processes train one study together, see `asxai.parallel`.
 
         device: "cpu", "cuda", "mps". parameters: see `asxai.Config`; few pictures get more joint epochs than its
         default, unless they are given, see `asxai.model.recipe`. folder: where the study is kept; by default below
         `runs/studies`, named by data set and parameters, so that the same call later only loads it.
         Raises ValueError or TypeError that name the parameter, and `DataError` for pictures that cannot be used.
         """
-        config, device = Config.of(data_set, **parameters), usable_device(device)
-        data = load_data_set(config.data_set)
+        config, device = Config.of(data_set, **parameters), parallel.join(usable_device(device))
+        data = parallel.in_turn(lambda: load_data_set(config.data_set))  # the first may draw or fetch it
         if "joint_epochs" not in parameters:
             config = with_enough_steps(config, len(data.train))
         key = config.key(data.fingerprint, code_hash("data", "model"))  # what other code trained is another study
         kept = sorted((paths.RUNS / "studies").glob(f"*-{key}"))  # perhaps trained before the pictures were moved
         given, folder = folder, Path(folder or [*kept, paths.RUNS / "studies" / f"{data.name}-{key}"][0])
-        if not (folder / "study.json").exists():
+        missing = lambda: parallel.from_first(not (folder / "study.json").exists())
+        if missing():
             model = build_model(config, len(data.class_names)).to(device)  # if it cannot be had, nothing is begun
             targets = network_targets(model, data, config)
-            with paths.locked(folder):  # of two processes that want the same study, one trains it, the other waits
-                if not (folder / "study.json").exists():
+            # of two runs that want the same study, one trains it, the other waits
+            with paths.locked(folder) if parallel.rank() == 0 else nullcontext():
+                if missing():
                     return cls._trained(config, data, folder, model, targets, key)
         try:
             study = cls.load(folder, device=device)
         except WeightsError:
             if given:
                 raise
-            (folder / "study.json").unlink()  # one of ours is damaged: it is trained again
+            (folder / "study.json").unlink(missing_ok=True)  # one of ours is damaged: it is trained again
             return cls.train(data_set, device=device, **parameters)
         if study.config.key(study.metrics["data_fingerprint"]) != config.key(data.fingerprint):
             raise ValueError(
                 f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
                 "folder, or remove this one"
             )
-        study.config, study._data = config, data
+        study.config, study._data, study.model.cache_gb = config, data, config.cache_gb
         return study
 
     @classmethod
@@ -162,29 +162,11 @@ class Study:
             metrics["test_network"] = fidelity(model, data.test, scores["logits"], config)
         prototypes = _prototype_table(trainer.prototypes, model, data)
         study = cls(config, model.eval(), data.class_names, metrics, log, prototypes, before, folder, data)
-        study._save()
-        trainer.checkpoint.unlink()
+        if parallel.rank() == 0:
+            store.write(study)
+            trainer.checkpoint.unlink()
+        parallel.wait()
         return study
-
-    def _save(self):
-        state = kept_state(self.model, self.config.weights) | {"basis_before": self.basis_before}
-        notes = {
-            "format": FORMAT,
-            "config": dataclasses.asdict(self.config),
-            "class_names": list(self.class_names),
-            "backbone_fingerprint": self.model.backbone.fingerprint(),
-            "torch": torch.__version__,
-            "metrics": self.metrics,
-        }
-        if isinstance(self.model.backbone, Foreign):
-            notes["network"] = self.model.backbone.needs()
-        save_tensors(self.folder / "model.safetensors", state)
-        for name, table in (("log.csv", self.log), ("prototypes.csv", self.prototypes)):
-            paths.write_atomically(self.folder / name, lambda path: table.to_csv(path, index=False))
-            notes[name] = digest_of(self.folder / name)
-        text = json.dumps(notes | {"checksum": key_of(json.dumps(notes, sort_keys=True))}, indent=1)
-        # last, for its presence says that the study is complete
-        paths.write_atomically(self.folder / "study.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     @classmethod
     def load(cls, folder: str | Path, device="cpu", data_set=None, backbone: torch.nn.Module | None = None) -> "Study":
@@ -199,46 +181,33 @@ class Study:
             if (folder / "checkpoint.safetensors").exists():
                 problem = "holds a run that was not finished: call Study.train again with the same parameters"
             raise FileNotFoundError(f"{folder} {problem}")
-        try:
-            path = folder / "study.json"
-            notes = json.loads(path.read_text(encoding="utf-8"))
-            checksum = notes.pop("checksum", None)
-            if checksum not in (None, key_of(json.dumps(notes, sort_keys=True))):
-                raise ValueError("its checksum is wrong")
-            if notes["format"] != FORMAT:
-                raise ValueError(f"format {notes['format']}; this version reads {FORMAT}")
-            config, class_names, metrics = (
-                Config(**notes["config"] | moved),
-                tuple(notes["class_names"]),
-                notes["metrics"],
-            )
-            for path in (folder / "log.csv", folder / "prototypes.csv"):
-                if digest_of(path) != notes.get(path.name, digest_of(path)):
-                    raise ValueError("it is not as it was written")
-            # class names stay text: a class may be called 001 or NA
-            texts = {"class": str, "source": str}
-            prototypes = pd.read_csv(path, dtype=texts, keep_default_na=False)
-            log = pd.read_csv(folder / "log.csv")
-            path = folder / "model.safetensors"
-            state, _ = load_tensors(path)
-        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-            raise WeightsError(f"{path} cannot be read ({error}); remove {folder} and train the study again") from error
-        model = saved_model(config, len(class_names), state, backbone)
-        before = state.pop("basis_before")
-        ours, theirs = ({k: tuple(v.shape) for k, v in s.items()} for s in (model.state_dict(), state))
-        if ours != theirs:
-            odd = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-            raise WeightsError(
-                f"{path} does not fit study.json beside it: {len(odd)} tensors differ, the first is "
-                f"{odd[0]} ({theirs.get(odd[0])} in the file, {ours.get(odd[0])} expected)"
-            )
-        model.load_state_dict(state)
-        model = model.to(usable_device(device)).eval()
-        return cls(config, model, class_names, metrics, log, prototypes, before, folder)
+        return cls(*store.read(folder, device, moved, backbone), folder)
+
+    def export(self, path: str | Path, exemplars: bool = False) -> Path:
+        """Write the study to one file with which others predict and explain, without the training pictures; its path.
+
+        exemplars: put all training pictures in, 128 pixels small, to be shown beside explanations. Without them what is
+        left of a picture is a window of 16 x 16 pixels around each prototype. See `asxai.explain.bundle`.
+        """
+        return bundle.write(self, path, exemplars)
+
+    @classmethod
+    def open(cls, path: str | Path, device="cpu") -> "Study":
+        """Read a file that `export` wrote. Raises FileNotFoundError or `WeightsError` that say what is wrong.
+
+        Nothing in the file is executed or unpickled. The study predicts and explains; it has no training pictures.
+        """
+        with bundle.unpacked(path) as (folder, kept):
+            study = cls.load(folder, device)
+            kept.check(study.model)
+        study.folder, study.kept = Path(path), kept
+        return study
 
     @property
     def data(self) -> DataSet:
         """The data set that the study was trained on. Raises `DataError` when its pictures are gone or have changed."""
+        if self.kept:
+            raise DataError(f"{self.folder}: this file holds no training pictures; use the study that it was made from")
         if self._data is None:
             place = self.config.data_set
             remedy = f"If they are elsewhere, Study.load({str(self.folder)!r}, data_set=...) takes the place"
@@ -293,7 +262,7 @@ class Study:
         """Best cosine of every basis vector in every picture of a split, `(picture, class, basis)`, from the cache."""
         return self._evaluated(split)["similarity"]
 
-    def features(self, split: Split) -> torch.Tensor:
+    def features(self, split: Split) -> Features:
         """Cached features of the fixed part of the network for a split of the data set, see `split_features`."""
         return split_features(self.model, split, self.config.size)
 
@@ -315,13 +284,18 @@ class Study:
 
     def concepts(self) -> Concepts:
         """The semantic concepts that the basis vectors make up, see `asxai.concepts.names.study_concepts`."""
-        return study_concepts(self)
+        return self.kept.concepts if self.kept else study_concepts(self)
+
+    @property
+    def explainer(self) -> Explainer:
+        """What `explain` explains with. Making it takes a while the first time."""
+        if self._explainer is None:
+            self._explainer = Explainer(self)
+        return self._explainer
 
     def explain(self, pictures, **options) -> Explanation | list[Explanation]:
         """Where, what and why, of one picture or a list: an `Explanation` each, see `asxai.explain.explainer`."""
-        if self._explainer is None:
-            self._explainer = Explainer(self)
-        return self._explainer.explain(pictures, **options)
+        return self.explainer.explain(pictures, **options)
 
 
 def _prototype_table(became, model, data):

@@ -12,9 +12,14 @@ import pytest
 pytest.importorskip("selenium", reason="selenium is not installed: `make setup`")
 
 from browser_helpers import CHROMIUM, DRIVER, drawn_folder, lab, with_parameters
+from helpers import QUICK
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
+import asxai
+from asxai import paths
 from asxai.paths import NOTEBOOKS
+from asxai.run.command import main
 from asxai.widgets.views import THRESHOLDS
 
 MISSING = "Chromium or its driver is not installed (Debian: apt-get install chromium chromium-driver): no browser"
@@ -130,3 +135,44 @@ def test_naming_widget(explore):
     explore.screenshot("naming_widget")
     (written,) = (explore.folder / "data" / "names").glob("*.json")
     assert "spotted side" in written.read_text()
+
+
+def test_a_report_sorts_filters_and_answers_to_the_keyboard(page, monkeypatch):
+    """Opened as a file, without a server: cards come in the order of a score, and only those of a class or tier."""
+    monkeypatch.setattr(paths, "DATA", page.folder / "data")
+    animals, study, out = drawn_folder(page.folder / "few", 12), page.folder / "study", page.folder / "report.html"
+    asxai.Study.train(animals, folder=study, **QUICK)
+    assert main(["report", str(study), str(animals), "--out", str(out)]) == 0
+    page.browser.get(out.as_uri())
+    shown = "[...document.querySelectorAll('article')].filter(card => !card.hidden)"
+    values = lambda key: page.js(f"return {shown}.map(card => card.dataset[arguments[0]])", key)
+    told = lambda: page.js("return document.getElementById('shown').textContent")
+    choose = lambda name, value: Select(page.browser.find_element("id", name)).select_by_value(value)
+    assert told() == f"{len(values('order'))} of 24 shown" == "24 of 24 shown"
+    assert page.js("return [...document.images].every(image => image.complete && image.naturalWidth && image.alt)")
+    page.screenshot("report")
+    for way in (1, -1):
+        choose("sort", f"score {way}")
+        scores = [float(text) for text in values("score")]
+        assert scores == sorted(scores, reverse=way < 0) and len(set(scores)) > 3
+    choose("label", "1")
+    assert set(values("label")) == {"1"} and told() == f"{len(values('order'))} of 24 shown"
+    choose("label", "")
+    tiers = set(values("tier"))
+    for tier in tiers:
+        page.js(f"document.querySelector('input[name=tier][value=\"{tier}\"]').focus()")
+        page.browser.switch_to.active_element.send_keys(Keys.SPACE)
+        assert tier not in values("tier")
+    assert told() == "0 of 24 shown"
+    page.browser.find_element("css selector", "button[type=reset]").send_keys(Keys.ENTER)
+    page.wait(lambda: told() == "24 of 24 shown", "all pictures again", 10)
+    least = page.browser.find_element("id", "least")
+    least.send_keys(Keys.END)
+    assert all(float(text) >= 1 for text in values("score"))
+    least.send_keys(Keys.HOME)
+    button = page.js("return document.querySelector('.concepts button')")
+    button.send_keys(Keys.ENTER)
+    page.js("arguments[0].blur()", button)
+    lit = "return [arguments[0].closest('article').querySelectorAll('g.lit').length, arguments[0].ariaPressed]"
+    assert page.js(lit, button) == [1, "true"]
+    assert [entry for entry in page.browser.get_log("browser") if out.name in entry["message"]] == []

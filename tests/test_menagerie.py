@@ -3,16 +3,17 @@
 import os
 import subprocess
 import sys
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import menagerie
-from menagerie import DATA_SETS, animals, missing_parts, parts_of, render
+from menagerie import DATA_SETS, animals, games, missing_parts, parts_of, render
 
 EVERY_SPECIES = [(d, s) for d, spec in DATA_SETS.items() for s in spec.classes + tuple(spec.hybrids)]
-PETS, WILD = "menagerie-pets", "menagerie-wild"
+PETS, WILD, GAME = "menagerie-pets", "menagerie-wild", "menagerie-game"
 
 
 def grown(mask: np.ndarray, by: int) -> np.ndarray:
@@ -26,8 +27,8 @@ def label(spec, part: str) -> int:
     return spec.parts.index(part) + 1
 
 
-def test_the_four_data_sets_are_complete():
-    assert set(DATA_SETS) == {PETS, WILD, "menagerie-flowers", "menagerie-leaves"}
+def test_the_data_sets_are_complete():
+    assert set(DATA_SETS) == {PETS, WILD, "menagerie-flowers", "menagerie-leaves", GAME}
     for name, spec in DATA_SETS.items():
         assert spec.name == name and spec.version >= 1
         assert len(set(spec.classes)) == len(spec.classes) and set(spec.fine) <= set(spec.classes)
@@ -157,6 +158,38 @@ def test_breeds_share_the_kinds_of_their_class():
             assert len({table[part].kind for table in breeds.values()}) == 1, (species, part)
     cat, dog = (next(iter(animals.BREEDS[s].values())) for s in ("cat", "dog"))
     assert all(cat[part].kind != dog[part].kind for part in ("ear", "eye", "nose", "head"))
+
+
+def test_kinds_of_the_game_differ_in_two_parts_and_share_every_variant():
+    codes = list(games.CODES.values())
+    assert len(set(codes)) == len(games.KINDS) == 20
+    assert min(sum(x != y for x, y in zip(a, b)) for a, b in combinations(codes, 2)) == 2
+    for part, column in zip(games.DECIDING, zip(*codes)):
+        assert set(column) == set(range(len(games.VARIANTS[part])))
+        assert sum(column.count(k) > 1 for k in set(column)) >= len(set(column)) - 1
+    assert not set(games.CROSSED) & set(games.KINDS)
+    for name, parents in games.HYBRIDS.items():
+        assert all(games.CROSSED[name] != kind for kind in games.KINDS.values()) and len(set(parents.values())) == 2
+
+
+def test_pictures_of_the_game_lack_any_number_of_deciding_parts():
+    missing = [missing_parts(GAME, "kind-01", seed) for seed in range(1200)]
+    counts = np.bincount([len(m) for m in missing], minlength=6) / 1200
+    assert set().union(*missing) == set(games.DECIDING) and 0.52 < counts[0] < 0.64
+    assert (counts[1:] > 0.05).all() and counts[1:].max() < 0.12
+
+
+def test_shares_of_the_game_are_means_over_all_orders():
+    for kind in ("kind-01", "kind-13"):
+        code, gained = games.CODES[kind], dict.fromkeys(games.DECIDING, 0.0)
+        fitting = lambda seen: [c for c in games.CODES.values() if all(c[i] == code[i] for i in seen)]
+        orders = list(permutations(range(5)))
+        for order in orders:
+            for n, i in enumerate(order):
+                ratio = len(fitting(order[:n])) / len(fitting(order[: n + 1]))
+                gained[games.DECIDING[i]] += np.log(ratio) / len(orders)
+        shares = games.shares(kind)
+        assert shares == pytest.approx(gained) and sum(shares.values()) == pytest.approx(np.log(20))
 
 
 def test_the_seed_picks_a_breed_and_naming_it_changes_nothing():

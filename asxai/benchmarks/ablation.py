@@ -103,7 +103,7 @@ def train_arms(data_set, arms: dict = ARMS, seed: int = 0, device: str = "cpu", 
     for arm, changes in arms.items():
         study = Study.train(data_set, seed=seed, device=device, **fields[arm])
         method = METHODS[changes.get("method", "this study")](**changes.get("options", {}))
-        if study.data.part_names or not method.knows_parts:
+        if study.data.part_names or not method.needs_parts:
             trained[arm] = method.fit(study if changes.get("replaced", True) else without_replacement(study))
             if not method.has_concepts():
                 raise ValueError(f"arm {arm!r}: {method.name!r} only predicts; use a method that has concepts")

@@ -68,6 +68,20 @@ def foreground_ari(counts: np.ndarray, labels, weights=None) -> np.ndarray:
     return np.where(cells == 0, np.nan, index)
 
 
+def match_purity(counts: np.ndarray, labels, weights=None) -> np.ndarray | float:
+    """Share of pairs of a class and a concept whose most common part is that of the concept in all classes.
+
+    Of counts `(picture, concepts + 1, part_count)` of `contingency` with numbers that hold for all classes: a number,
+    or `(draw,)`, in [0, 1]. Pairs that win no cell of the foreground do not count; a concept of a single class always
+    agrees with itself. Parts that tie for the most common one are all of them.
+    """
+    tables = per_class(counts, labels, weights)[..., 1:, :]  # ([draw,] class, concept, part)
+    whole = tables.sum(axis=-3, keepdims=True)
+    both = (tables == tables.max(axis=-1, keepdims=True)) & (whole == whole.max(axis=-1, keepdims=True))
+    there = tables.sum(axis=-1) > 0
+    return (both.any(axis=-1) & there).sum(axis=(-2, -1)) / there.sum(axis=(-2, -1)).clip(1)
+
+
 def map_agreement(first: np.ndarray, second: np.ndarray, labels, weights=None) -> np.ndarray | float:
     """Agreement of two assignments of the same cells, of two seeds say: a number, or `(draw,)`, in [0, 1].
 

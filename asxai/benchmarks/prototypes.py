@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PURITY_PATCH, CONSISTENCY_PATCH = 32, 72  # pixels of 224, as in the sources of the two measures
 NOISE, NOISE_LIMIT = 0.2, 0.25  # standard deviation on the normalised picture, and where it is cut (Huang et al.)
 STABILITY_PICTURES = 100  # of the test pictures: each needs another pass through the backbone
-OURS, COMPARED = "this study", ("k-means", "nmf")
+OURS, COMPARED = "this study", ("k-means", "nmf", "tied mixture", "true parts")
 # parameters of this study trained in another way
 CONTROLS = {
     "paper's objective": {"objective": "paper"},
@@ -48,6 +48,7 @@ MEASURES = {
     "consistency": ("higher", 0.80),
     "stability": ("higher", None),
     "best part IoU": ("higher", None),
+    "match purity": ("higher", 0.95),
     "accuracy": ("higher", None),
     "cosine": ("lower", 0.01),
     "cosine before": ("lower", 0.01),
@@ -64,6 +65,9 @@ CLAIMS = {
     "paper_objective_nmi": ("paper's objective", "nmi", ""),
     "kmeans_nmi": ("k-means", "nmi", ""),
     "nmf_nmi": ("nmf", "nmi", ""),
+    "mixture_nmi": ("tied mixture", "nmi", ""),
+    "ceiling_nmi": ("true parts", "nmi", ""),
+    "match_purity": (OURS, "match purity", ""),
     "random_backbone_nmi": ("random backbone", "nmi", ""),
     "shuffled_labels_nmi": ("shuffled labels", "nmi", ""),
 }
@@ -72,15 +76,18 @@ CLAIMS = {
 def measure(method: str | Method, study: "Study", peaks: bool = True) -> pd.DataFrame:
     """All measures of a method on test pictures: `measure`, `value`, and `low` and `high`, a 95 % bootstrap interval.
 
-    By `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; purity,
-    consistency and stability, for maps that have peaks. Accuracy, if the method predicts. The mean |cosine| inside a
-    class of vectors, without an interval. There is no agreement without part masks, or where the method is made of
-    them. peaks: False leaves out what needs them, and another pass through the backbone.
+    By `asxai.benchmarks.agreement`: NMI and ARI of concepts and parts, the mean over parts of the best IoU; match
+    purity, where a name means the same in every class; purity, consistency and stability, for maps that have peaks.
+    Accuracy, if the method predicts. The mean |cosine| inside a class of vectors, without an interval. There is no
+    agreement without part masks, or where the method is made of them. peaks: False leaves out what needs them, and
+    another pass through the backbone.
     """
     method, split, rows = fitted(method, study), study.data.test, []
     if split.parts is not None and method.has_concepts() and not method.knows_parts:
         masks, parts = true_parts(split)
         rows += _cell_rows(method.winners(split), parts, split.labels, len(study.data.part_names))
+        if method.matched:
+            rows.append(_match_row(method.matched_winners(split), parts, split.labels, len(study.data.part_names)))
         if peaks and method.maps(split.take([0]), split.labels[0]).dtype != torch.bool:
             rows += _peak_rows(method, study, masks)
     probabilities = method.predict(split)
@@ -106,6 +113,13 @@ def _cell_rows(winners, parts, labels, part_count):
         "best part IoU": lambda w=None: np.nanmean(best(w), axis=(-2, -1)),
     }
     return [row(name, of(), bootstrap(of, labels)) for name, of in functions.items()]
+
+
+def _match_row(winners, parts, labels, part_count):
+    """Whether the same concept is the same part in every class, of `agreement.match_purity`."""
+    counts = agreement.contingency(winners, parts, max(1, int(winners.max())), part_count)
+    of = lambda w=None: agreement.match_purity(counts, labels, w)
+    return row("match purity", of(), bootstrap(of, labels))
 
 
 def _peak_rows(method, study, masks):

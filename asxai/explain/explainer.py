@@ -10,8 +10,9 @@ Everything comes from one forward pass: the class and its probability, a score f
 the concepts are, how much the picture's patches look like the prototypes, and which training pictures are most alike.
 """
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,12 +21,14 @@ import torch.nn.functional as F
 
 from ..data.features import BATCH
 from ..data.folders import tail
-from ..data.pictures import picture_list, to_batch
+from ..data.pictures import DataError, picture_list
+from .confidence import Confidence, evidence, fit_confidence, study_evidence
 from .explanation import Decision, Explanation
 from .judgement import judge
 from .rules import RULES, Rules
 from .scores import concept_activation, study_scores
 from .similarity import Prototypes, global_similarity
+from .whole import read_wholes
 
 if TYPE_CHECKING:
     from ..concepts.concepts import Concepts
@@ -44,20 +47,32 @@ class Seen(NamedTuple):
     out: "Activations"  # on the CPU
     network: np.ndarray | None  # probabilities (picture, class) of the given network itself, where it decides
     similarity: np.ndarray  # global structural similarity, (picture, class)
-    exemplars: list  # for each picture uint8 (exemplar, height, width, 3)
-    sources: list  # and their paths
+    exemplars: list  # for each picture a function that reads uint8 (exemplar, height, width, 3)
+    sources: list  # and their files, as "class/file"
 
 
 class Explainer:
     """Explains pictures with a study. Making one takes a while the first time; its numbers are kept with the study.
 
-    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`
+    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`. calibrated: whether
+    tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the
+    paper. ranked: whether R_s weighs concepts, as in equation 13; without it sentences name what decides more often
     """
 
-    def __init__(self, study: "Study", concepts: "Concepts | None" = None, rules: Rules = RULES):
-        self.study, self.rules = study, rules
+    def __init__(
+        self,
+        study: "Study",
+        concepts: "Concepts | None" = None,
+        rules: Rules = RULES,
+        calibrated: bool = False,
+        ranked: bool = True,
+    ):
+        self.study, self.rules, self.calibrated = study, rules, calibrated
         self.concepts = study.concepts() if concepts is None else concepts
-        self.scores = study_scores(study, self.concepts)
+        kept = study.kept  # of an opened file, which has numbers in place of training pictures
+        self.scores = kept.scores_of(self.concepts) if kept else study_scores(study, self.concepts)
+        if not ranked:
+            self.scores = replace(self.scores, importance=np.where(np.isnan(self.scores.importance), np.nan, 1.0))
 
     @cached_property
     def grid(self) -> int:
@@ -67,11 +82,20 @@ class Explainer:
 
     @cached_property
     def _prototypes(self):
+        if self.study.kept:
+            return Prototypes(*(tensor.to(self.study.model.device) for tensor in self.study.kept.prototypes))
         return Prototypes.of(self.study, self.concepts)
 
     @cached_property
-    def _training(self):
+    def confidence(self) -> Confidence:
+        """How likely answers are right, and what their tiers promise, see `asxai.explain.confidence`."""
+        return fit_confidence(study_evidence(self))
+
+    @cached_property
+    def training(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Similarities of all training pictures, `(picture, class * basis)`, and their labels."""
+        if self.study.kept:
+            return self.study.kept.training
         train = self.study.data.train
         return self.study.similarity(train).flatten(1), torch.from_numpy(train.labels)
 
@@ -118,19 +142,42 @@ class Explainer:
         no pictures at all.
         """
         sources, single = picture_list(pictures)
-        looks = self.look(to_batch(sources, self.study.config.size))
-        explanations = [one for seen in looks for one in self.explain_seen(seen, percentile, without)]
+        explanations = []
+        for one in self.stream(sources, percentile, without):
+            if isinstance(one, DataError):
+                raise one
+            explanations.append(one)
         return explanations[0] if single else explanations
+
+    def stream(
+        self, sources: Sequence, percentile: float = 95.0, without: tuple = ()
+    ) -> Iterator[Explanation | DataError]:
+        """`explain` of any number of pictures, a batch at a time, so that memory stays what it is.
+
+        In place of a picture that cannot be read comes its `DataError`.
+        """
+        for start in range(0, len(sources), BATCH):
+            read = read_wholes(sources[start : start + BATCH], self.study.config.size)
+            good = [one for one in read if not isinstance(one, DataError)]
+            looks = self.look(torch.stack([pixels for pixels, _ in good])) if good else ()
+            explained = (one for seen in looks for one in self.explain_seen(seen, percentile, without))
+            for one in read:
+                yield one if isinstance(one, DataError) else replace(next(explained), whole=one[1])
 
     @torch.inference_mode()
     def look(self, pictures: torch.Tensor) -> Iterator[Seen]:
         """`Seen` of uint8 pictures `(picture, 3, size, size)`, a batch at a time: what takes longest of `explain`."""
-        train = self.study.data.train
         for batch, (out, network) in zip(pictures.split(BATCH), self._decided(pictures)):
             similarity = global_similarity(self._prototypes, batch, out.maps).double().numpy()
             nearest = self._nearest(out.similarity.flatten(1), out.logits.argmax(dim=1))
-            sources = [[train.paths[n] for n in numbers] for numbers in nearest]
-            yield Seen(batch, out, network, similarity, [self.study.pictures(paths) for paths in sources], sources)
+            yield Seen(batch, out, network, similarity, *zip(*map(self._exemplars, nearest)))
+
+    def _exemplars(self, numbers: list):
+        """What reads these training pictures, once and not before somebody looks at them, and their names."""
+        if self.study.kept:
+            return self.study.kept.exemplars(numbers)
+        files = [self.study.data.train.paths[n] for n in numbers]
+        return cache(lambda: self.study.pictures(files)), tuple(tail(path, 2) for path in files)
 
     @torch.inference_mode()
     def explain_seen(self, seen: Seen, percentile: float = 95.0, without: tuple = ()) -> list[Explanation]:
@@ -143,22 +190,26 @@ class Explainer:
         masks = self.concepts.masks(out.maps[index, labels], labels, self.study.config.size, percentile).numpy()
         masks &= (np.nan_to_num(probable[index, labels]) >= SEEN)[:, :, None, None]
         channels_last, explanations = seen.pictures.permute(0, 2, 3, 1).numpy(), []
+        tiers, assurances = [None] * len(labels), [""] * len(labels)
+        if self.calibrated:
+            found = evidence(self, out.similarity, out.logits, without)
+            tiers, assurances = self.confidence.tiers(found).tolist(), self.confidence.assurances(found)
         for i, label in enumerate(labels.tolist()):
-            judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i])
+            judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i], tiers[i])
             numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
-            sources = tuple(tail(path, 2) for path in seen.sources[i])
             network = None
             if seen.network is not None:
                 best, fit = int(seen.network[i].argmax()), self.study.metrics["network"]
                 probability = float(seen.network[i, best])
                 network = Decision(class_names[best], probability, fit["agreement"], fit["correlation"])
-            arrays = (channels_last[i], class_names, names, *numbers, seen.exemplars[i], sources)
-            explanations.append(Explanation(*arrays, network))
+            said = {"assurance": assurances[i], "network": network}
+            known = (*numbers, seen.exemplars[i], seen.sources[i])
+            explanations.append(Explanation(channels_last[i], class_names, names, *known, **said))
         return explanations
 
     def _nearest(self, similarity, labels):
         """Training pictures of the predicted class whose basis vectors respond most alike, indices `(picture, ...)`."""
-        known, known_labels = self._training
+        known, known_labels = self.training
         # by differences, so that a picture has the same neighbours alone and among many
         distance = torch.cdist(similarity, known, compute_mode="donot_use_mm_for_euclid_dist")
         distance[labels[:, None] != known_labels] = torch.inf

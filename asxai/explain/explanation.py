@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,9 @@ from PIL import Image
 
 from .. import paths
 from ..figures.explanation import explanation_panel
+from ..figures.style import OUTLINES
 from .judgement import Judgement
+from .whole import Whole
 
 
 class Decision(NamedTuple):
@@ -42,8 +45,10 @@ class Explanation:
     concept_probabilities: np.ndarray  # P_s, (class, concept)
     masks: np.ndarray  # bool (concept, height, width), of the predicted class; empty where a concept is not seen
     similarity: np.ndarray  # global structural similarity, (class,)
-    exemplars: np.ndarray  # uint8 (exemplar, height, width, 3): the most similar training pictures of that class
+    read_exemplars: Callable[[], np.ndarray]  # gives `exemplars`
     exemplar_sources: tuple  # their files, as "class/file"
+    whole: Whole | None = None  # the picture that was given, where it is known
+    assurance: str = ""  # what its tier promises, or why it is not sure; nothing where the rules decide alone
     network: Decision | None = None  # of the given network, where it decides
 
     def __repr__(self):
@@ -67,6 +72,20 @@ class Explanation:
     def sentence(self) -> str:
         return self.judgement.sentence
 
+    @property
+    def score(self) -> float:
+        """Mean PCS of the predicted class's concepts, from 0 to about 1: how strongly all in all they are seen."""
+        scores = self.scores[self.class_names.index(self.predicted)]
+        return float(np.nanmean(scores)) if np.isfinite(scores).any() else 0.0
+
+    @cached_property
+    def exemplars(self) -> np.ndarray:
+        """The most similar training pictures of the predicted class, uint8 `(exemplar, height, width, 3)`.
+
+        They are read when they are first looked at.
+        """
+        return self.read_exemplars()
+
     def figure(self) -> Figure:
         """The panel: picture with concept outlines, bubble ring, histogram, exemplars and sentence, by matplotlib."""
         return self._panel[0]
@@ -77,7 +96,8 @@ class Explanation:
 
     @cached_property
     def _panel(self):
-        softmax = f"{self.predicted}, {100 * self.probability:.1f} %"
+        softmax = f"The softmax alone says: {self.predicted}, {100 * self.probability:.1f} %"
+        softmax = f"{self.assurance}\n{softmax}" if self.assurance else softmax
         if self.network:
             sure, agreement = (round(100 * share, 1) for share in self.network[1:3])
             softmax += f". The given network says: {self.network.predicted}, {sure} % (fidelity {agreement} %)"
@@ -103,8 +123,11 @@ class Explanation:
         `concept_probabilities` have a row per class and a number per concept,
         `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
         many pixels of `picture.png` each holds.
+
+        `whole` is about the picture as it was given, upright: `width` and `height`, the `box` that the network saw
+        (left, top, right, bottom), `polygons` of each concept as in `Whole.polygons`, and `mask_files` of that size.
         """
-        judgement, names = self.judgement, ("predicted", "probability", "tier", "sentence")
+        judgement, names = self.judgement, ("predicted", "probability", "tier", "score", "sentence", "assurance")
         plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
         return {name: getattr(self, name) for name in names} | {
             "other": judgement.other,
@@ -119,19 +142,31 @@ class Explanation:
             "mask_pixels": self.masks.sum(axis=(1, 2)).tolist(),
             "mask_files": self._mask_files(),
             "exemplars": list(self.exemplar_sources),
+            "whole": self.whole
+            and {
+                "width": self.whole.width,
+                "height": self.whole.height,
+                "box": list(self.whole.box),
+                "polygons": [self.whole.polygons(mask) for mask in self.masks],
+                "mask_files": self._mask_files("whole"),
+            },
             "network": self.network._asdict() if self.network else None,
         }
 
-    def _mask_files(self):
+    def _mask_files(self, kind="mask"):
         """What `save` calls the masks, by the number of their concept; None for one that is not seen."""
         tidy = [re.sub(r"[^\w-]+", "-", name) for name in self.names]  # a name is no path
-        return [f"mask_{k}_{tidy[k - 1]}.png" if mask.any() else None for k, mask in enumerate(self.masks, 1)]
+        return [f"{kind}_{k}_{tidy[k - 1]}.png" if mask.any() else None for k, mask in enumerate(self.masks, 1)]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `explanation.json`, `panel.png`, `picture.png` and a mask per concept that is seen; the folder.
+    def save(self, folder: str | Path, drawn: bool = True, **notes) -> Path:
+        """Write `explanation.json`, pictures, and masks of each concept that is seen; the folder.
 
-        Masks fit `picture.png`, what the network saw: the central square of a picture, scaled. Masks of an explanation
-        that was saved in the same folder before are removed. Raises ValueError where no folder can be made.
+        `mask_...` fit `picture.png`, what the network saw: the central square of a picture, scaled. `whole_...` fit the
+        picture that was given, as viewers show it. drawn: also `panel.png`, and `whole.jpg`, the whole picture with the
+        square and outlines of concepts; that takes most of the time. notes: entries that the JSON has besides.
+
+        Masks of an explanation that was saved in the same folder before are removed. Raises ValueError where no folder
+        can be made.
         """
         folder, files = Path(folder), self._mask_files()
         try:
@@ -139,18 +174,30 @@ class Explanation:
         except OSError as error:
             raise ValueError(f"folder={str(folder)!r} cannot be made ({error.strerror}); give another") from error
         try:
-            before = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))["mask_files"]
+            before = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+            before = [*before["mask_files"], *(before["whole"] or {"mask_files": ()})["mask_files"]]
         except (OSError, ValueError, KeyError, TypeError):  # nothing of ours is there
             before = []
-        text, panel = json.dumps(self.to_dict(), indent=1), self.figure()
-        options = {"format": "png", "dpi": 90, "bbox_inches": "tight", "metadata": {"Software": None}}
-        png = lambda array: lambda path: Image.fromarray(array).save(path, format="PNG")
-        paths.write_atomically(folder / "picture.png", png(self.picture))
-        paths.write_atomically(folder / "panel.png", lambda path: panel.savefig(path, **options))
-        for file, mask in zip(files, self.masks):
-            if file:
-                paths.write_atomically(folder / file, png(mask.astype(np.uint8) * 255))
+        text = json.dumps(notes | self.to_dict(), indent=1)
+        text = re.sub(r"(?<=[\dl,[])\n\s+(?=[-\dn\]])", " ", text)  # rows of numbers in a line each
+        pictures = {"picture.png": self.picture}
+        pictures |= {file: mask.astype(np.uint8) * 255 for file, mask in zip(files, self.masks) if file}
+        if self.whole:
+            wholes = zip(self._mask_files("whole"), self.masks)
+            pictures |= {file: self.whole.mask(mask) for file, mask in wholes if file}
+        if drawn:
+            panel, options = self.figure(), {"format": "png", "dpi": 90, "bbox_inches": "tight"}
+            figure = lambda path: panel.savefig(path, metadata={"Software": None}, **options)
+            paths.write_atomically(folder / "panel.png", figure)
+        if drawn and self.whole:
+            seen = [mask for mask in self.masks if mask.any()]
+            whole = self.whole.drawn(seen, OUTLINES * len(seen))
+            paths.write_atomically(folder / "whole.jpg", lambda path: whole.save(path, format="JPEG", quality=88))
+        for file, array in pictures.items():
+            paths.write_atomically(
+                folder / file, lambda path: Image.fromarray(array).save(path, "PNG", compress_level=1)
+            )
         paths.write_atomically(folder / "explanation.json", lambda path: path.write_text(text, encoding="utf-8"))
-        for file in {Path(file).name for file in before if file} - set(files):
+        for file in {Path(file).name for file in before if file} - set(pictures):
             (folder / file).unlink(missing_ok=True)
         return folder

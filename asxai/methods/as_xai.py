@@ -5,7 +5,7 @@ import torch
 
 from ..concepts.cells import maps_of_features
 from ..data.features import BATCH
-from .base import Method, features
+from .base import Method, features, placed
 
 
 class AsXai(Method, name="this study"):
@@ -13,6 +13,8 @@ class AsXai(Method, name="this study"):
 
     percentile: of an activation map, above it lies the mask. concepts: `study.concepts()` unless given.
     """
+
+    matched = True
 
     def __init__(self, percentile=95.0, concepts=None):
         self.percentile, self._given = percentile, concepts
@@ -48,11 +50,25 @@ class AsXai(Method, name="this study"):
         added = self._cosines(pictures, label)[0].amax(dim=(2, 3)) * weights
         return torch.stack([added[:, members == k].sum(dim=1) for k in self.concepts.of_class(label)], dim=1)
 
-    @torch.inference_mode()
     def predict(self, pictures):
+        return self.scores(pictures).double().softmax(dim=1).numpy()
+
+    def scores(self, pictures):
+        return self._activations(pictures)[0]
+
+    def evidence(self, pictures, label):
+        """What each vector, of any class, adds to the logit: its best cosine times its weight, in its mask."""
+        logits, maps = self._activations(pictures)
+        weights = self.study.model.last_layer.weight[label].detach().cpu()
+        return placed(maps.amax(dim=(2, 3)) * weights, maps, self.percentile)
+
+    @torch.inference_mode()
+    def _activations(self, pictures):
+        """Logits `(picture, class)` and the cosines of all vectors `(picture, class * basis, height, width)`."""
         model, values = self.study.model, features(self.study.model, pictures, self.study.config.size)
-        logits = [model(batch.to(model.feature_mean.device)).logits.cpu() for batch in values.split(BATCH)]
-        return torch.cat(logits).double().softmax(dim=1).numpy()
+        outs = [model(batch.to(model.feature_mean.device)) for batch in values.split(BATCH)]
+        maps = torch.cat([out.maps.flatten(1, 2).cpu() for out in outs])
+        return torch.cat([out.logits.cpu() for out in outs]), maps
 
     def vectors(self):
         return {"": self.study.model.basis, " before": self.study.basis_before}

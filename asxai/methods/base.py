@@ -31,7 +31,7 @@ from ..concepts import cells
 from ..concepts.cells import CELLS, MASK_SIZE, cell_parts
 from ..concepts.masks import Region, conceal, semantic_masks, upsample
 from ..data.datasets import Split
-from ..data.features import BATCH, split_features
+from ..data.features import BATCH, Rows, split_features
 from ..data.pictures import to_batch
 from ..statistics import evenly
 
@@ -50,7 +50,10 @@ class Method(ABC):
 
     name = ""
     percentile = 95.0  # of a map: above it lies the mask
+    matched = False  # names mean the same in every class, where several have them
     knows_parts = False  # of the very pictures that it explains: then agreement with parts says nothing
+    explains = ""  # the network that `scores` are of, where several methods explain one; else it is the method's own
+    told = "nothing"  # what a person has to say of training pictures beyond their classes, such as "parts"
 
     def __init_subclass__(cls, name: str = ""):
         there = METHODS.get(name, cls)  # the same class again is a cell of a notebook that ran twice
@@ -61,11 +64,16 @@ class Method(ABC):
 
     def fit(self, study: "Study") -> "Method":
         """Get ready for a study, from its training pictures and its seed; itself. `learn` does what there is to do."""
-        if self.knows_parts and not study.data.part_names:
+        if self.needs_parts and not study.data.part_names:
             raise ValueError(f"{self.name!r} needs part masks, which {study.data.name!r} lacks; use a drawn data set")
         self.study = study
         self.learn()
         return self
+
+    @property
+    def needs_parts(self) -> bool:
+        """Whether there must be part masks."""
+        return self.knows_parts or self.told != "nothing"
 
     def __getattr__(self, name):  # only of what is not there
         if name.startswith("_") or "study" in vars(self):
@@ -96,6 +104,18 @@ class Method(ABC):
     def predict(self, pictures: Split | torch.Tensor) -> np.ndarray | None:
         """Probabilities `(picture, class)`; None where a method explains and does not decide."""
         return None
+
+    def scores(self, pictures: Split | torch.Tensor) -> torch.Tensor | None:
+        """Logits `(picture, class)` of the network that is explained; None where a method explains none."""
+        return None
+
+    def evidence(self, pictures: Split | torch.Tensor, label: int) -> torch.Tensor | None:
+        """How much each place speaks for a class, `(picture, height, width)`; None where a method does not say.
+
+        By default each concept's `importance`, `placed` where its map is high.
+        """
+        importance = self.importance(pictures, label)
+        return None if importance is None else placed(importance, self.maps(pictures, label), self.percentile)
 
     def vectors(self) -> dict[str, torch.Tensor]:
         """Trained vectors `(class, vector, channel)`, by what tables add to a measure's name, such as " before"."""
@@ -133,6 +153,14 @@ class Method(ABC):
             members = np.flatnonzero(split.labels == label)
             result[members] = self.won(split.take(members), int(label))
         return result
+
+    def matched_winners(self, split: Split) -> np.ndarray:
+        """`winners` with the same number for the same name in every class, int64 `(picture, 28, 28)`."""
+        winners, numbers = self.winners(split), {}
+        for label in np.unique(split.labels):
+            own = [numbers.setdefault(name, len(numbers) + 1) for name in self.names(int(label))]
+            winners[split.labels == label] = np.array([0, *own])[winners[split.labels == label]]
+        return winners
 
     def won(self, split: Split, label: int) -> np.ndarray:
         """`winners` of one class: the strongest, or the region that covers most. With a background, override this."""
@@ -173,12 +201,28 @@ def fitted(method: str | Method, study: "Study") -> Method:
 
 
 @torch.inference_mode()
-def features(model, pictures: Split | torch.Tensor, size: int) -> torch.Tensor:
-    """Output of a network's fixed part `(picture, channel, height, width)`; that of a split comes from the cache."""
+def features(model, pictures: Split | torch.Tensor, size: int) -> Rows | torch.Tensor:
+    """Output of a network's fixed part `(picture, channel, height, width)`; that of a split comes from the cache.
+
+    What has not three channels is that output already, so that methods on one backbone can share it.
+    """
     if isinstance(pictures, Split):
         return split_features(model, pictures, size)[0]
+    if pictures.shape[1] != 3:
+        return pictures
     device = next(model.parameters()).device
     return torch.cat([model.features(batch.to(device)).cpu() for batch in pictures.split(BATCH)])
+
+
+def placed(values: torch.Tensor, maps: torch.Tensor, percentile: float) -> torch.Tensor:
+    """Values `(picture, concept)` laid where each of maps `(picture, concept, height, width)` exceeds its percentile.
+
+    Their sum over concepts, `(picture, height, width)`: a map of which the whole is the sum of the values.
+    """
+    flat = maps.float().flatten(2)
+    above = (flat - flat.quantile(percentile / 100, dim=2, keepdim=True)).clamp(min=0)
+    shares = above / above.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    return torch.einsum("pk,pkn->pn", values.float(), shares).unflatten(1, maps.shape[2:])
 
 
 def backbone_maps(study: "Study", pictures: Split | torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -33,6 +34,11 @@ class BlackBox(Method, name="black box"):
         values = features(self.untouched, pictures, self.study.config.size)
         return self.probe.predict_proba(pooled_features(self.untouched, values))
 
+    def scores(self, pictures):
+        values = pooled_features(self.untouched, features(self.untouched, pictures, self.study.config.size))
+        weight, bias = linear_of(self.probe)
+        return torch.from_numpy(values).double() @ weight.T + bias
+
     def accuracy(self, split):
         """Share of pictures that it is right about: what the explanations of other methods cost."""
         return float((self.predict(split).argmax(axis=1) == split.labels).mean())
@@ -43,6 +49,16 @@ def pooled_features(model, features):
     """Global average pooling of the backbone's last map: `(picture, feature)` from the fixed part's output."""
     device = next(model.parameters()).device
     return torch.cat([model.backbone_map(b.to(device)).mean(dim=(2, 3)).cpu() for b in features.split(BATCH)]).numpy()
+
+
+def linear_of(probe) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pipeline of `fit_probe` as one linear layer, weights `(class, feature)` and biases: two classes share one."""
+    scale, regression = probe[0], probe[-1]
+    weight, bias = regression.coef_ / scale.scale_, regression.intercept_
+    bias = bias - weight @ scale.mean_
+    if len(bias) == 1:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return torch.from_numpy(weight), torch.from_numpy(bias)
 
 
 def fit_probe(config, data, device="cpu"):

@@ -46,6 +46,9 @@ class ProtoCNN(nn.Module):
     Raises ValueError where a trained stage lies behind one that is joined to it, see `Backbone`.
     """
 
+    # how it is run, not what it is; see `asxai.Config`
+    precision, cache_gb = "float32", 8.0
+
     def __init__(
         self, backbone: Backbone, classes: int, basis_per_class=10, channels=128, trainable="head", orthonormal=False
     ):
@@ -117,7 +120,9 @@ class ProtoCNN(nn.Module):
     def backbone_map(self, features: Tensor) -> Tensor:
         """The backbone's last feature map `(picture, feature, height, width)` from the fixed part's output."""
         features = features.float() if features.dtype == torch.float16 else features  # as they are cached
-        return self.backbone(features, start=self.fixed_stages)
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            result = self.backbone(features, start=self.fixed_stages)
+        return result.float() if result.dtype == torch.bfloat16 else result
 
     def embed(self, features: Tensor) -> Tensor:
         """Embedding `(picture, channel, height, width)` in (0, 1) from the fixed part's output."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..data.features import BATCH, seeded, split_features
+from .. import parallel
+from ..cache import code_hash, kept_tensors, key_of
+from ..data.features import Features, seeded, split_features
 from .backbones import load_backbone
 from .foreign import START, Foreign, split_logits
 from .networks import is_foreign, network_of, restored
@@ -63,7 +65,9 @@ def build_model(
     shape = classes, config.basis_per_class, config.channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return ProtoCNN(backbone, *shape, config.trainable, config.orthonormal)
+        model = ProtoCNN(backbone, *shape, config.trainable, config.orthonormal)
+    model.precision, model.cache_gb = config.precision, config.cache_gb
+    return model
 
 
 def saved_model(config: "Config", classes: int, state: dict, module: torch.nn.Module | None) -> ProtoCNN:
@@ -82,8 +86,6 @@ def saved_model(config: "Config", classes: int, state: dict, module: torch.nn.Mo
 def training_features(model: ProtoCNN, data: "DataSet", config: "Config") -> tuple[tuple, tuple]:
     """Features `(view, picture, channel, height, width)` and labels `(picture,)`, to train on and to validate with."""
     train = split_features(model, data.train, config.size, config.views, desc="training features")
-    if not model.fixed_stages:  # pictures: the trainer augments them anew for every view, so no copies are needed
-        train = train.expand(config.views, *train.shape[1:])
     validation = split_features(model, data.validation, config.size, desc="validation features")
     labels = [torch.from_numpy(split.labels) for split in (data.train, data.validation)]
     if config.labels == "shuffled":
@@ -133,18 +135,30 @@ def fidelity(model: ProtoCNN, split: "Split", logits: torch.Tensor, config: "Con
 
 @torch.inference_mode()
 def patch_groups(
-    config: "Config", model: ProtoCNN, features: torch.Tensor, labels: torch.Tensor, pictures: "list[Path]"
+    config: "Config", model: ProtoCNN, features: Features, labels: torch.Tensor, pictures: "list[Path]"
 ) -> torch.Tensor | None:
     """The basis vector that every training patch is meant for, `(view, picture, height, width)`, or None.
 
-    The groups come from the untouched backbone. A killed run computes them again: seconds, and the same groups.
+    The groups come from the untouched backbone, and are kept beside the features of a fixed one.
     """
     if config.objective != "parts":
         return None
-    batches = [view.split(BATCH) for view in features]
-    maps = [torch.cat([model.backbone_map(batch.to(model.device)).cpu() for batch in view]) for view in batches]
+    if parallel.rank():
+        return parallel.from_first(None)
     scenes = min(config.scene_vectors, config.basis_per_class - 1)
-    objects = config.basis_per_class - scenes
-    parts = PartGroups(maps[0], labels, objects, max(scenes, 1), config.seed, pictures)
-    groups = torch.stack([parts.assign(view, labels) for view in maps])
-    return groups.clamp(max=config.basis_per_class - 1)  # without scene vectors the scene joins the last group
+    sizes = config.basis_per_class - scenes, max(scenes, 1), config.seed
+
+    def compute():
+        maps = [view.map(lambda batch: model.backbone_map(batch.to(model.device)).cpu()) for view in features]
+        parts = PartGroups(maps[0], labels, *sizes, pictures)
+        groups = torch.stack([parts.assign(view, labels) for view in maps])
+        return {"groups": groups.clamp(max=config.basis_per_class - 1)}  # without scene vectors: the last group
+
+    if features.files is None or model.fixed_stages < len(model.backbone.stages):
+        return parallel.from_first(compute()["groups"])
+    # arms that differ in their losses have the same groups; names of shards say what features depend on
+    shards = [file.name for file in features.files]
+    code = code_hash("model.parts", "model.recipe")
+    key = key_of(shards, features.places.tolist(), labels.tolist(), sizes, config.basis_per_class, code)
+    kept = kept_tensors(features.files[0].with_name(f"groups-{key}.safetensors"), compute)
+    return parallel.from_first(kept["groups"])

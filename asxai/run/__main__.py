@@ -5,7 +5,7 @@ import signal
 import sys
 
 
-def prepare():
+def prepare(program: str):
     """Open the streams that are closed, read names as UTF-8, and let what ends a job end this one in order."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -16,14 +16,14 @@ def prepare():
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, "-m", "asxai.run", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", program, *sys.argv[1:]])
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores the second
             signal.signal(number, signal.default_int_handler)
 
 
 if __name__ == "__main__":
-    prepare()
+    prepare("asxai.run")
     from .make import main
 
     result = main()

@@ -106,7 +106,8 @@ def private_folder(settings: dict):
         # a kernel that a signal ends in the middle of a reply would show the reader its own traceback
         profile = Path(folder) / "profile_default"
         profile.mkdir()
-        (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 'CRITICAL'\n")
+        quiet = "get_config().IPKernelApp.log_level = 'CRITICAL'\n"
+        (profile / "ipython_kernel_config.py").write_text(quiet, encoding="utf-8")
         os.environ.update({name: str(value) for name, value in (settings | private).items()})
         try:
             yield

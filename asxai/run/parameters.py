@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from pathlib import Path
 
 from .plan import MENAGERIE, RunError, likely, read_cells, source_of, tags_of
@@ -69,6 +70,21 @@ def _given(name: str, known: dict, fields: dict, texts: dict[str, str]) -> dict:
     if twice := sorted(set(given.get("training", ())) & set(known)):
         raise RunError(f'training={given["training"]} holds {twice[0]}, a parameter of {name}: PARAMS="{twice[0]}=..."')
     return given
+
+
+def named_texts(given: list[str]) -> dict[str, str]:
+    """Names and texts of `name=value`, as they stand on the command line."""
+    if bad := [text for text in given if not re.fullmatch(r"\w+=.*", text, re.DOTALL)]:
+        raise RunError(f"a parameter is written name=value, without a space around =, not {bad[0]!r}")
+    return dict(text.split("=", 1) for text in given)
+
+
+def training_parameters(given: list[str]) -> dict:
+    """Values for fields of `asxai.Config`, from `name=value`."""
+    texts, fields = named_texts(given), _config_defaults()
+    if unknown := [name for name in texts if name not in fields]:
+        raise RunError(f"no parameter {unknown[0]}. {likely(unknown[0], fields)}Known: {', '.join(fields)}")
+    return {name: convert(name, text, fields[name]) for name, text in texts.items()}
 
 
 def _config_defaults() -> dict:

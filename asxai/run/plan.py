@@ -32,6 +32,7 @@ STUDY_DATA_SETS = DATA_SETS | {
     "02_prototypes": MENAGERIE,
     "04_sensitivity": (MENAGERIE[0], MENAGERIE[2]),
     "07_ablation": MENAGERIE[:2],
+    "11_methods": (*MENAGERIE[:2], "menagerie-game"),
 }
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL = "python3"

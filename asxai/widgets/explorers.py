@@ -146,7 +146,9 @@ def naming_widget(study: "Study", concepts: "Concepts", count: int = 5) -> Explo
     fields, rows = [], []
     for k, (name, strip) in enumerate(zip(given_names(concepts), concept_strips(study, concepts, count)), 1):
         picture = widgets.Image(value=_jpeg(strip), format="jpeg", layout=widgets.Layout(height="96px"))
-        fields.append(widgets.Text(name, description=f"concept {k}", placeholder="no name yet"))
+        look = {"description": f"concept {k}", "placeholder": "no name yet"}
+        # a busy kernel would send each letter back over those typed since
+        fields.append(widgets.Text(name, continuous_update=False, **look))
         rows.append(widgets.HBox([picture, fields[-1]]))
     button, state = widgets.Button(description="Write names", button_style="primary"), widgets.Label()
 

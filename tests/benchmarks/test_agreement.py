@@ -47,6 +47,7 @@ MEASURES = {
     "foreground_nmi": lambda d, w: agreement.foreground_nmi(counts_of(d), d["labels"], w),
     "foreground_ari": lambda d, w: agreement.foreground_ari(counts_of(d), d["labels"], w),
     "part_iou": iou_of,
+    "match_purity": lambda d, w: agreement.match_purity(counts_of(d), d["labels"], w),
     "map_agreement": lambda d, w: agreement.map_agreement(d["first"], d["second"], d["labels"], w),
     "purity": lambda d, w: agreement.purity(d["held"], d["scores"], 7, w),
     "consistency": lambda d, w: agreement.consistency(d["held"], d["visible"], weights=w)[0],
@@ -286,3 +287,14 @@ def test_several_numbers_have_an_interval_each():
     for k in range(2):
         assert (low[k], high[k]) == pytest.approx(statistics.bootstrap(mean_of(values[:, k]), labels))
     assert np.isfinite([low[2], high[2]]).all() and np.isnan([low[3], high[3]]).all()
+
+
+def test_match_purity_is_the_share_of_classes_where_a_concept_is_the_part_that_it_is_in_all():
+    tables = np.zeros((3, 5, 2), int)  # a picture per class
+    tables[:, 0] = 9  # background is no concept
+    tables[:, 1] = [[5, 1], [3, 2], [0, 6]]  # 8 to 9: the second part
+    tables[:, 2] = [[5, 1], [3, 2], [0, 0]]  # not in the last class
+    tables[0, 3] = 4, 4  # of one class alone, and a tie
+    assert agreement.match_purity(tables, np.arange(3)) == pytest.approx(4 / 6)
+    draws = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(agreement.match_purity(tables, np.arange(3), draws), [4 / 6, 1, 0])

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 KEYS = set(
-    "predicted probability tier sentence other settled words classes concepts class_probabilities pcs "
-    "concept_probabilities similarity mask_pixels mask_files exemplars".split()
+    "predicted probability tier score sentence assurance other settled words classes concepts class_probabilities pcs "
+    "concept_probabilities similarity mask_pixels mask_files exemplars whole network".split()
 )
 
 
@@ -21,7 +21,7 @@ def test_to_dict_has_all_numbers_and_texts(study, concepts, explanations):
     for one in explanations:
         values = json.loads(json.dumps(one.to_dict(), allow_nan=False))
         assert values.keys() == KEYS
-        for key in ("predicted", "probability", "tier", "sentence"):
+        for key in ("predicted", "probability", "tier", "sentence", "assurance"):
             assert values[key] == getattr(one, key)
         assert values["classes"] == list(study.class_names) and values["concepts"] == list(concepts.names)
         assert values["class_probabilities"] == one.class_probabilities.tolist()
@@ -41,7 +41,8 @@ def test_save_writes_what_it_says(explanations, tmp_path):
     folder = one.save(str(tmp_path / "some" / "folder"))
     assert folder == tmp_path / "some" / "folder"
     seen = {f"mask_{k}_{name}.png": mask for k, (name, mask) in enumerate(zip(one.names, one.masks), 1) if mask.any()}
-    files = {"explanation.json", "panel.png", "picture.png", *seen}
+    whole = {file.replace("mask", "whole", 1) for file in seen}
+    files = {"explanation.json", "panel.png", "picture.png", "whole.jpg", *seen, *whole}
     assert {path.name for path in folder.iterdir()} == files
     values = json.loads((folder / "explanation.json").read_text())
     assert values == json.loads(json.dumps(one.to_dict()))
@@ -54,6 +55,9 @@ def test_save_writes_what_it_says(explanations, tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     one.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    plain = one.save(tmp_path / "plain", drawn=False, note="of mine")
+    assert {path.name for path in plain.iterdir()} == files - {"panel.png", "whole.jpg"}
+    assert json.loads((plain / "explanation.json").read_text()) == values | {"note": "of mine"}
 
 
 def test_masks_of_another_picture_do_not_stay(explanations, tmp_path):
@@ -64,6 +68,7 @@ def test_masks_of_another_picture_do_not_stay(explanations, tmp_path):
     (tmp_path / "mask_of_mine.png").write_text("mine")
     second.save(tmp_path)
     assert {path.name for path in tmp_path.glob("mask_*")} == files(second) | {"mask_of_mine.png"}
+    assert len(list(tmp_path.glob("whole_*"))) == len(files(second))
 
 
 def test_save_where_no_folder_can_be(explanations, tmp_path):

@@ -67,7 +67,7 @@ WITHOUT_TMP = "import sys, tempfile; tempfile._candidate_tempdir_list = lambda: 
 WITHOUT_TMP += "'figures']; from asxai.run import make; sys.exit(make.main())"
 
 
-@pytest.mark.parametrize("place, message", [("runs", "runs"), ("runs/notebooks", "notebooks"),
+@pytest.mark.parametrize("place, message", [("runs", "Not a directory"), ("runs/notebooks", "notebooks"),
                          ("runs/notebooks/log.txt", "No space left"), ("tmp", "temporary")])  # fmt: skip
 def test_a_place_that_cannot_be_written_is_named_without_a_traceback(home, tmp_path, place, message):
     """A file lies where a folder has to be, which stops even an administrator; a device is always full."""

@@ -44,7 +44,7 @@ def test_a_reply_that_did_not_announce_itself_is_found(monkeypatch):
 
 def test_a_copy_that_a_full_disk_cut_off_is_no_traceback(tmp_path):
     failed = tmp_path / "01_train.failed.ipynb"
-    failed.write_text('{"cells": [{"cell_type')
+    failed.write_text('{"cells": [{"cell_type', encoding="utf-8")
     said = kernel.describe_failure(OSError(errno.ENOSPC, "No space left on device"), failed)
     assert said.startswith("before the first cell") and "No space left" in said and "make room" in said
     assert not failed.exists() and "copy" not in said
