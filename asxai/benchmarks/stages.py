@@ -7,9 +7,8 @@
 A stage whose patches fall into parts gives the same ones whichever pictures one looks at, and wherever they lie. Groups
 are made on either half of some training pictures, and divide validation pictures and their mirror images. The score is
 the mean of two agreements, on patches that are object both times: between the halves (stability: Lange et al., Neural
-Computation 2004, choose the number of clusters by it), and between picture and mirror image (equivariance: Hung et al.,
-SCOPS, CVPR 2019, train parts by it). Colours repeat as well as parts do, so a stage must also know the classes nearly as
-well as the best one: by a linear probe of its pooled maps.
+Computation 2004), and between picture and mirror image (equivariance: Hung et al., SCOPS, CVPR 2019). Colours repeat as
+well as parts do, so a stage must also know the classes nearly as well as the best one, by a linear probe.
 """
 
 import time
