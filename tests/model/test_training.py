@@ -107,7 +107,7 @@ def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
     if objective == "parts":
         groups = run.groups[0, :8]
         expected += losses_module.guided_assignment(out.maps, labels, groups)
-    total = run._update(features, labels, groups, torch.Generator().manual_seed(3))["total"]
+    total = run._update(features, labels, groups, None, torch.Generator().manual_seed(3))["total"]
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     without = run.model(features).maps
     assert (out.maps - without).abs().mean() > 1e-4
@@ -160,9 +160,9 @@ def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainab
     run = training.Trainer(model, settings, data, data, tmp_path / "checkpoint", groups=groups)
     seen, update = [], run._update
 
-    def spy(features, labels, groups, generator):
+    def spy(features, labels, groups, targets, generator):
         seen.append((features.shape[2:], groups.shape[1:]))
-        return update(features, labels, groups, generator)
+        return update(features, labels, groups, targets, generator)
 
     monkeypatch.setattr(run, "_update", spy)
     run.optimiser = run._new_optimiser("joint")
