@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from .. import paths
+from .. import paths, store
 from ..cache import load_tensors, save_tensors
 from ..concepts.concepts import Concepts
 from ..data.features import BATCH
@@ -106,7 +106,7 @@ def write(study: "Study", path: str | Path, exemplars: bool) -> Path:
     with TemporaryDirectory(prefix="asxai-") as place:
         folder, unnamed = Path(place), study.prototypes if exemplars else study.prototypes.assign(source="")
         config = dataclasses.replace(study.config, data_set=study.data.name)  # where pictures lie is the owner's
-        dataclasses.replace(study, config=config, prototypes=unnamed, folder=folder)._save()
+        store.write(dataclasses.replace(study, config=config, prototypes=unnamed, folder=folder))
         save_tensors(folder / FILES[-1], tensors, notes)
 
         def pack(temporary):

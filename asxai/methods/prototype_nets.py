@@ -215,7 +215,7 @@ class PrototypeNet(Method):
         slow = 0.1 if self.head is not PipHead else 1.0  # others fit the last layer at the end
         groups += [{"params": net.last_layer.parameters(), "lr": slow * config.learning_rate}]
         optimiser = torch.optim.Adam(groups, lr=config.learning_rate)
-        flat, labels = views.flatten(0, 1), labels.repeat(len(views))
+        flat, labels = torch.cat([rows[:] for rows in views]), labels.repeat(len(views))
         for epoch in range(epochs):
             generator = seeded(self.name, config.seed, epoch)
             for batch in torch.randperm(len(labels), generator=generator).split(config.batch_size):

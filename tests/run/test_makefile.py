@@ -77,7 +77,7 @@ def test_one_folder_or_several(tmp_path, monkeypatch):
 def test_what_make_does_not_know_is_an_error(checkout):
     """A slip such as NOTEBOOK=10 would else go by without a word, and run everything."""
     for arguments, message in (
-        (["NOTEBOOK=10", "DATASET=a"], "unknown: NOTEBOOK; known are DATASET NOTEBOOKS PARAMS PYTHON"),
+        (["NOTEBOOK=10", "DATASET=a"], "unknown: NOTEBOOK; known are DATASET NOTEBOOKS PARAMS DASK PYTHON"),
         (['"; touch pwned; "'], "there is no '\"; touch pwned; \"'; `make` alone lists"),
         (["it's"], "there is no 'it's'"),
     ):

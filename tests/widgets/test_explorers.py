@@ -128,8 +128,8 @@ def test_thresholds_go_back_to_the_paper_s(scored, shown, controls, capsys):
 @pytest.fixture
 def passes(explainer, monkeypatch):
     """How many pictures went through the network."""
-    counted, real = [], explainer.activate
-    monkeypatch.setattr(explainer, "activate", lambda pixels: counted.append(len(pixels)) or real(pixels))
+    counted, real = [], explainer.look
+    monkeypatch.setattr(explainer, "look", lambda pixels: counted.append(len(pixels)) or real(pixels))
     return counted
 
 
