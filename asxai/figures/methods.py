@@ -24,7 +24,8 @@ KINDS = {
 def side_by_side(picture: np.ndarray, maps: dict[str, np.ndarray], title: str) -> Drawn:
     """A picture `(size, size, 3)` and the maps `(height, width)` of methods by name; red speaks for, blue against.
 
-    Each map is a little smoothed and has a scale of its own. The table has a row per method: its largest, smallest and mean value.
+    Each map is a little smoothed and has a scale of its own. The table has a row per method: its largest, smallest
+    and mean value.
     """
     figure, axes = panels(1 + len(maps), COLUMNS, 1.55, 1.75, (0.3, 0.6))
     grey = picture.mean(axis=2)
