@@ -14,7 +14,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
 # No shell reads what a user gives, and make does not expand it: `value` is the text as it was typed, and asxai.run finds
 # it in the environment. Names of folders may so hold quotes, $, ;, #, backslashes and spaces; so may the checkout's.
 # make takes any name without a word, so that NOTEBOOK=10 would run everything: what is not known is an error.
-KNOWN := DATASET NOTEBOOKS PARAMS PYTHON MALLOC_%
+KNOWN := DATASET NOTEBOOKS PARAMS DASK PYTHON MALLOC_%
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKE% -%,$(GIVEN))
 $(if $(UNKNOWN),$(error unknown: $(UNKNOWN); known are $(filter-out %_%,$(KNOWN))))
@@ -22,6 +22,7 @@ $(foreach name,$(filter $(KNOWN),$(GIVEN)),$(eval override $(name) := $$(value $
 export ASXAI_DATASET := $(value DATASET)
 export ASXAI_NOTEBOOKS := $(value NOTEBOOKS)
 export ASXAI_PARAMS := $(value PARAMS)
+export ASXAI_DASK := $(value DASK)
 export ASXAI_PYTHON := $(value PYTHON)
 
 # The tests execute the committed notebooks too: with the trained studies in runs/, with a copy of the figures, where they
@@ -44,6 +45,7 @@ help:  ## this list
 	@echo '                            what is no folder as a whole is read as several: a line each, or a word each'
 	@echo '  NOTEBOOKS="01 02 ..."     some of the notebooks, by pieces of their names'
 	@echo '  PARAMS="name=value ..."   other values for the parameters of the notebooks'
+	@echo '  DASK=local or tcp://...   study: trainings as jobs of Dask, on all cores or on a cluster (asxai/run/cluster.py)'
 	@echo "In single quotes ('...') make gets every name as it is; an apostrophe is then written '\\\''."
 
 # Only what is asked for and is not here comes to this rule.

@@ -16,6 +16,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 _HOME = {
     "Study": "study",
+    "choose_stage": "benchmarks.stages",
     "Config": "config",
     "PAPER": "config",
     "ProtoCNN": "model.protocnn",

@@ -12,14 +12,17 @@ from pathlib import Path
 from .data.datasets import data_set_names
 from .model.backbones import BACKBONES, MINIMUM_SIZE
 from .model.losses import OBJECTIVES
+from .model.networks import HASH, NORMALISATIONS, hand_over, is_foreign
 from .model.protocnn import TRAINABLE
 
 CHOICES = {
     "backbone": BACKBONES,
     "weights": ("pretrained", "random"),
-    "labels": ("true", "shuffled"),
+    "labels": ("true", "shuffled", "network"),
+    "normalisation": ("own", *NORMALISATIONS),
     "trainable": TRAINABLE,
     "objective": OBJECTIVES,
+    "precision": ("float32", "bf16"),
 }
 LEAST = dict(
     size=MINIMUM_SIZE, basis_per_class=1, channels=1, scene_vectors=0, batch_size=2, patches=0, views=1, seed=0
@@ -34,10 +37,11 @@ class Config:
     data_set: str  # a registered name, or a folder of pictures per class
     seed: int = 0  # of weights, order and noise; splits and cached augmented views do not depend on it
 
-    labels: str = "true"  # or "shuffled" among training and validation pictures: a control
+    labels: str = "true"  # "shuffled" among training and validation pictures: a control; "network": a given one's own
     size: int = 336  # pixels, side of what the network sees; the paper has 224, a third fewer cells a side
-    backbone: str = "efficientnet-lite0"  # see asxai.model.backbones.BACKBONES
-    weights: str = "pretrained"  # or "random"
+    backbone: str = "efficientnet-lite0"  # see asxai.model.backbones.BACKBONES; "timm:NAME"; `of` takes a module, too
+    weights: str = "pretrained"  # "random"; `of` takes a file or a state dict, see asxai.model.networks.hand_over
+    normalisation: str = "own"  # of a given network's input: its own, ImageNet's, "half" (-1..1) or "none" (0..1)
     last_stage: str = ""  # backbone stage that gives the feature map, or several ("block5+block6"); "": the default
     trainable: str = "head"  # "head": what is added; "last": and the backbone's last stage; "all": everything
 
@@ -64,6 +68,9 @@ class Config:
     backbone_learning_rate: float = 1e-4  # Adam, trained backbone stages
     wrong_class_l1: float = 1e-4  # keeps weights between a class and other classes' vectors sparse (ProtoPNet)
 
+    precision: str = "float32"  # of the backbone's trained stages; or "bf16", faster on new GPUs and less exact
+    cache_gb: float = 8.0  # features of a split that take more are not kept on disk but computed when they are needed
+
     def __post_init__(self):
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
@@ -73,12 +80,18 @@ class Config:
             if type(value) is not field.type:
                 is_type, wanted = type(value).__name__, field.type.__name__
                 raise TypeError(f"{name}={value!r} is a {is_type}; it must be {wanted}, for example {field.default!r}")
-            if name in CHOICES and value not in CHOICES[name]:
+            given = name in ("backbone", "weights") and is_foreign(self.backbone, str(self.weights))
+            if name in CHOICES and value not in CHOICES[name] and not given:
                 raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(CHOICES[name])}")
             if name in LEAST and value < LEAST[name]:
                 raise ValueError(f"{name}={value} must be at least {LEAST[name]}")
             if field.type is float and not 0 <= value < float("inf"):
                 raise ValueError(f"{name}={value} must be a finite number, zero or more")
+        foreign = is_foreign(self.backbone, self.weights)
+        if foreign and self.trainable == "last":
+            raise ValueError("trainable='last': a given network is a single stage. Use trainable='head' or 'all'")
+        if not foreign and self.normalisation != "own":
+            raise ValueError(f"normalisation={self.normalisation!r}: {self.backbone} has its own. Leave it out")
         if self.objective == "parts" and self.trainable == "all":
             raise ValueError(
                 "objective='parts' with trainable='all': groups of patches are made once, on a fixed "
@@ -97,7 +110,11 @@ class Config:
 
     @classmethod
     def of(cls, data_set: str | Path, **parameters) -> "Config":
-        """A configuration from keyword parameters; an unknown name raises TypeError with the known ones."""
+        """A configuration from keyword parameters; an unknown name raises TypeError with the known ones.
+
+        backbone may be a `torch.nn.Module`, weights a file or a state dict, see `asxai.model.networks.hand_over`; size
+        is then by default what the network was trained on.
+        """
         known = [field.name for field in dataclasses.fields(cls)]
         for name in parameters:
             if name not in known:
@@ -106,12 +123,17 @@ class Config:
         folder = Path(data_set).expanduser()
         if str(data_set) not in data_set_names() and folder.is_dir():
             data_set = folder.resolve()  # which still holds when the reader moves about
+        network = {name: parameters.get(name, getattr(cls, name)) for name in ("backbone", "weights")}
+        if network["backbone"] not in list(BACKBONES) or network["weights"] not in CHOICES["weights"]:
+            given = hand_over(**network, size=parameters.get("size"))
+            parameters |= dict(zip(("backbone", "weights", "size"), given))
         return cls(data_set=str(data_set), **parameters)
 
     def key(self, *more: str) -> str:
-        """Short hash of all parameters and of `more`. Where the pictures lie does not enter."""
+        """Short hash of all parameters and of `more`. Where pictures, features and weights lie does not enter."""
         parameters = dataclasses.asdict(self)
-        del parameters["data_set"]
+        del parameters["data_set"], parameters["cache_gb"]
+        parameters["weights"] = self.weights.rpartition(HASH)[2]
         return hashlib.sha256(json.dumps([parameters, *more], sort_keys=True).encode()).hexdigest()[:12]
 
 

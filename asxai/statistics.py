@@ -109,6 +109,7 @@ class RiskCoverage(NamedTuple):
     coverage: np.ndarray  # (picture,): share of pictures that are answered, ascending
     risk: np.ndarray  # (picture,): share of errors among them
     aurc: float  # area under the curve: mean risk; lower is better
+    augrc: float  # the same of errors among all pictures, not among those answered (Traub et al., NeurIPS 2024)
 
 
 def risk_coverage(confidence, right) -> RiskCoverage:
@@ -117,8 +118,9 @@ def risk_coverage(confidence, right) -> RiskCoverage:
     errors = np.bincount(index, ~right, minlength=len(values)) / np.bincount(index, minlength=len(values))
     expected = np.sort(index)  # which tie each place falls into
     answered = np.arange(1, len(right) + 1)
-    risk = np.cumsum(errors[expected]) / answered
-    return RiskCoverage(answered / len(right), risk, float(risk.mean()))
+    missed = np.cumsum(errors[expected])
+    risk = missed / answered
+    return RiskCoverage(answered / len(right), risk, float(risk.mean()), float((missed / len(right)).mean()))
 
 
 # --- Cosines inside a basis ------------------------------------------------------------------------------------------

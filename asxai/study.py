@@ -4,40 +4,43 @@
     study = Study.load(study.folder)
     study.predict(["a.jpg", pil_image, array, tensor]).frame()
 
-The folder holds `model.safetensors` (all weights), `study.json` (configuration, hashes, classes, metrics),
-`log.csv` (a row per step of training) and `prototypes.csv` (a row per basis vector: the patch that it became).
+What its folder holds is said in `asxai.store`.
 """
 
-import dataclasses
-import json
 import os
 import textwrap
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 
-from . import paths
-from .cache import code_hash, digest_of, key_of, load_tensors, save_tensors
+from . import parallel, paths, store
+from .cache import code_hash
 from .concepts.concepts import Concepts
 from .concepts.names import study_concepts
 from .config import Config
 from .data.datasets import DataSet, Split, load_data_set
-from .data.features import BATCH, split_features
+from .data.features import BATCH, Features, split_features
 from .data.pictures import DataError, picture_list, to_batch
 from .explain import bundle
 from .explain.explainer import Explainer, Explanation
 from .model.backbones import WeightsError
 from .model.geometry import mean_subspace_distance, within_class_cosine
 from .model.protocnn import Activations, ProtoCNN
-from .model.recipe import build_model, patch_groups, training_features, usable_device, with_enough_steps
+from .model.recipe import (
+    build_model,
+    fidelity,
+    network_targets,
+    patch_groups,
+    training_features,
+    usable_device,
+    with_enough_steps,
+)
 from .model.training import Trainer, evaluate
-
-FORMAT = 1  # of study.json; raised when older folders can no longer be read
 
 
 @dataclass(frozen=True)
@@ -92,46 +95,52 @@ class Study:
         )
 
     @classmethod
+    @parallel.together()
     def train(cls, data_set: str | Path, *, folder: str | Path | None = None, device="cpu", **parameters) -> "Study":
         """Train on a registered data set or a folder of pictures per class, or take up where a killed run stopped.
+
+        Started by torchrun, its processes train one study together, see `asxai.parallel`.
 
         device: "cpu", "cuda", "mps". parameters: see `asxai.Config`; few pictures get more joint epochs than its
         default, unless they are given, see `asxai.model.recipe`. folder: where the study is kept; by default below
         `runs/studies`, named by data set and parameters, so that the same call later only loads it.
         Raises ValueError or TypeError that name the parameter, and `DataError` for pictures that cannot be used.
         """
-        config, device = Config.of(data_set, **parameters), usable_device(device)
-        data = load_data_set(config.data_set)
+        config, device = Config.of(data_set, **parameters), parallel.join(usable_device(device))
+        data = parallel.in_turn(lambda: load_data_set(config.data_set))  # the first may draw or fetch it
         if "joint_epochs" not in parameters:
             config = with_enough_steps(config, len(data.train))
         key = config.key(data.fingerprint, code_hash("data", "model"))  # what other code trained is another study
         kept = sorted((paths.RUNS / "studies").glob(f"*-{key}"))  # perhaps trained before the pictures were moved
         given, folder = folder, Path(folder or [*kept, paths.RUNS / "studies" / f"{data.name}-{key}"][0])
-        if not (folder / "study.json").exists():
-            with paths.locked(folder):  # of two processes that want the same study, one trains it, the other waits
-                if not (folder / "study.json").exists():
-                    return cls._trained(config, data, folder, device, key)
+        missing = lambda: parallel.from_first(not (folder / "study.json").exists())
+        if missing():
+            model = build_model(config, len(data.class_names)).to(device)  # if it cannot be had, nothing is begun
+            targets = network_targets(model, data, config)
+            # of two runs that want the same study, one trains it, the other waits
+            with paths.locked(folder) if parallel.rank() == 0 else nullcontext():
+                if missing():
+                    return cls._trained(config, data, folder, model, targets, key)
         try:
             study = cls.load(folder, device=device)
         except WeightsError:
             if given:
                 raise
-            (folder / "study.json").unlink()  # one of ours is damaged: it is trained again
+            (folder / "study.json").unlink(missing_ok=True)  # one of ours is damaged: it is trained again
             return cls.train(data_set, device=device, **parameters)
         if study.config.key(study.metrics["data_fingerprint"]) != config.key(data.fingerprint):
             raise ValueError(
                 f"folder={str(folder)!r} holds a study with other parameters or pictures; give another "
                 "folder, or remove this one"
             )
-        study.config, study._data = config, data
+        study.config, study._data, study.model.cache_gb = config, data, config.cache_gb
         return study
 
     @classmethod
-    def _trained(cls, config, data, folder, device, key):
-        model = build_model(config, len(data.class_names)).to(device)
+    def _trained(cls, config, data, folder, model, targets, key):
         train, validation = training_features(model, data, config)
         groups = patch_groups(config, model, *train, data.train.paths)
-        trainer = Trainer(model, config, train, validation, folder / "checkpoint.safetensors", key, groups)
+        trainer = Trainer(model, config, train, validation, folder / "checkpoint.safetensors", key, groups, targets)
         log, before = pd.DataFrame(trainer.run()), trainer.basis_before
         test = split_features(model, data.test, config.size, desc="test features")
         scores = evaluate(model, test[0], torch.from_numpy(data.test.labels), BATCH)  # the one look at test pictures
@@ -147,35 +156,24 @@ class Study:
             "cycle": cycle,
             "data_fingerprint": data.fingerprint,
         }
+        if model.decides:  # how far it accounts for the given network
+            tried = evaluate(model, validation[0][0], validation[1], BATCH)["logits"]
+            metrics["network"] = fidelity(model, data.validation, tried, config)
+            metrics["test_network"] = fidelity(model, data.test, scores["logits"], config)
         prototypes = _prototype_table(trainer.prototypes, model, data)
         study = cls(config, model.eval(), data.class_names, metrics, log, prototypes, before, folder, data)
-        study._save()
-        trainer.checkpoint.unlink()
+        if parallel.rank() == 0:
+            store.write(study)
+            trainer.checkpoint.unlink()
+        parallel.wait()
         return study
 
-    def _save(self):
-        state = self.model.state_dict() | {"basis_before": self.basis_before}
-        notes = {
-            "format": FORMAT,
-            "config": dataclasses.asdict(self.config),
-            "class_names": list(self.class_names),
-            "backbone_fingerprint": self.model.backbone.fingerprint(),
-            "torch": torch.__version__,
-            "metrics": self.metrics,
-        }
-        save_tensors(self.folder / "model.safetensors", state)
-        for name, table in (("log.csv", self.log), ("prototypes.csv", self.prototypes)):
-            paths.write_atomically(self.folder / name, lambda path: table.to_csv(path, index=False))
-            notes[name] = digest_of(self.folder / name)
-        text = json.dumps(notes | {"checksum": key_of(json.dumps(notes, sort_keys=True))}, indent=1)
-        # last, for its presence says that the study is complete
-        paths.write_atomically(self.folder / "study.json", lambda path: path.write_text(text, encoding="utf-8"))
-
     @classmethod
-    def load(cls, folder: str | Path, device="cpu", data_set=None) -> "Study":
+    def load(cls, folder: str | Path, device="cpu", data_set=None, backbone: torch.nn.Module | None = None) -> "Study":
         """Read a study from its folder. Raises FileNotFoundError or `WeightsError` that say what is wrong.
 
-        data_set: where its pictures are now, if they were moved since.
+        data_set: where its pictures are now, if they were moved since. backbone: the network again, for a study that
+        was trained on a module of yours; its weights come from the study where they are in it.
         """
         folder, moved = Path(folder), {"data_set": str(Path(data_set).resolve())} if data_set else {}
         if not (folder / "study.json").is_file():
@@ -183,42 +181,7 @@ class Study:
             if (folder / "checkpoint.safetensors").exists():
                 problem = "holds a run that was not finished: call Study.train again with the same parameters"
             raise FileNotFoundError(f"{folder} {problem}")
-        try:
-            path = folder / "study.json"
-            notes = json.loads(path.read_text(encoding="utf-8"))
-            checksum = notes.pop("checksum", None)
-            if checksum not in (None, key_of(json.dumps(notes, sort_keys=True))):
-                raise ValueError("its checksum is wrong")
-            if notes["format"] != FORMAT:
-                raise ValueError(f"format {notes['format']}; this version reads {FORMAT}")
-            config, class_names, metrics = (
-                Config(**notes["config"] | moved),
-                tuple(notes["class_names"]),
-                notes["metrics"],
-            )
-            for path in (folder / "log.csv", folder / "prototypes.csv"):
-                if digest_of(path) != notes.get(path.name, digest_of(path)):
-                    raise ValueError("it is not as it was written")
-            # class names stay text: a class may be called 001 or NA
-            texts = {"class": str, "source": str}
-            prototypes = pd.read_csv(path, dtype=texts, keep_default_na=False)
-            log = pd.read_csv(folder / "log.csv")
-            path = folder / "model.safetensors"
-            state, _ = load_tensors(path)
-        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-            raise WeightsError(f"{path} cannot be read ({error}); remove {folder} and train the study again") from error
-        model = build_model(config, len(class_names), load_weights=False)
-        before = state.pop("basis_before")
-        ours, theirs = ({k: tuple(v.shape) for k, v in s.items()} for s in (model.state_dict(), state))
-        if ours != theirs:
-            odd = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-            raise WeightsError(
-                f"{path} does not fit study.json beside it: {len(odd)} tensors differ, the first is "
-                f"{odd[0]} ({theirs.get(odd[0])} in the file, {ours.get(odd[0])} expected)"
-            )
-        model.load_state_dict(state)
-        model = model.to(usable_device(device)).eval()
-        return cls(config, model, class_names, metrics, log, prototypes, before, folder)
+        return cls(*store.read(folder, device, moved, backbone), folder)
 
     def export(self, path: str | Path, exemplars: bool = False) -> Path:
         """Write the study to one file with which others predict and explain, without the training pictures; its path.
@@ -299,13 +262,20 @@ class Study:
         """Best cosine of every basis vector in every picture of a split, `(picture, class, basis)`, from the cache."""
         return self._evaluated(split)["similarity"]
 
-    def features(self, split: Split) -> torch.Tensor:
+    def features(self, split: Split) -> Features:
         """Cached features of the fixed part of the network for a split of the data set, see `split_features`."""
         return split_features(self.model, split, self.config.size)
 
     def pictures(self, sources) -> np.ndarray:
         """uint8 `(picture, height, width, 3)`: pictures as the network sees them, for drawing."""
         return to_batch(picture_list(sources)[0], self.config.size).permute(0, 2, 3, 1).numpy()
+
+    def fidelity(self, split: Split) -> dict[str, float]:
+        """How far the Proto-CNN accounts for the network that it was given, see `asxai.model.recipe.fidelity`.
+
+        Raises ValueError where the backbone decides nothing, or no longer what was given.
+        """
+        return fidelity(self.model, split, self._evaluated(split)["logits"], self.config)
 
     def distinct_patches(self) -> float:
         """Share of basis vectors whose patch no other vector of their class became, in [0, 1]."""

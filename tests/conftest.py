@@ -28,6 +28,15 @@ def pytest_sessionfinish():
     shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_calibration_pictures():
+    """A tiny study has no need of hundreds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asxai.explain.disturbed.CALIBRATION", 30)
+        patch.setattr("asxai.explain.disturbed.COPIES", 4)
+        yield
+
+
 # For rooms that have no study of their own: two classes of ten pictures without part masks, and the basis of a trait.
 
 

@@ -99,6 +99,13 @@ def test_training_itself_from_the_shell_takes_the_place_of_the_notebooks(noteboo
     assert planned(notebooks[:2], "training={'views': 3}", "cycles=1") == [{"training": {"views": 3, "cycles": 1}}] * 2
 
 
+def test_a_file_of_weights_is_found_from_where_a_notebook_runs(notebooks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pt").touch()
+    (plain,) = planned(notebooks[:1], "backbone=timm:resnet18", "weights=mine.pt")
+    assert plain == {"training": {"backbone": "timm:resnet18", "weights": str(tmp_path / "mine.pt")}}
+
+
 @pytest.mark.parametrize(
     "texts, message",
     [

@@ -38,7 +38,7 @@ def test_names_of_classes_and_parts_come_from_the_data(module):
 
 # A room knows itself and the rooms before it; what all may use comes first.
 ORDER = (
-    ("paths", "progress", "cache", "statistics"),
+    ("paths", "progress", "cache", "statistics", "parallel"),
     ("data",),
     ("model",),
     ("config",),
@@ -47,6 +47,7 @@ ORDER = (
     ("results",),
     ("traits", "ranks"),
     ("explain",),
+    ("store",),
     ("study",),
     ("methods",),
     ("benchmarks",),

@@ -78,6 +78,7 @@ def test_risk_against_all_orders(seed):
     np.testing.assert_allclose(curve.risk, expected, atol=1e-12)
     np.testing.assert_allclose(curve.coverage, [n / 6 for n in range(1, 7)])
     assert curve.aurc == pytest.approx(expected.mean()) and curve.risk[-1] == pytest.approx((~right).mean())
+    assert curve.augrc == pytest.approx((expected * curve.coverage).mean())  # wrong and answered, of all
     order = rng.permutation(6)
     np.testing.assert_allclose(risk_coverage(confidence[order], right[order]).risk, curve.risk)
 

@@ -165,22 +165,35 @@ def test_every_kind_of_picture_gives_the_same_prediction(study):
 def test_features_are_computed_once_and_by_content(pictures, tmp_path, monkeypatch):
     data = asxai.load_data_set(pictures)
     model = build_model(Config.of(pictures, **QUICK), 2)
-    first = split_features(model, data.train, 64, views=2, folder=tmp_path)
+    kept = lambda model, split: torch.stack([rows[:] for rows in split_features(model, split, 64, 2, tmp_path)])
+    first = kept(model, data.train)
     assert first.shape[:2] == (2, 12) and not torch.equal(first[0], first[1])
     exact = model.features(to_batch(data.train.paths, 64))
     assert first.dtype == torch.float16 and torch.equal(first[0], exact.half())
     torch.testing.assert_close(model.backbone_map(first[0]), exact, rtol=1e-3, atol=1e-6)  # back to float32
     stamp = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-    assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
+    assert torch.equal(kept(model, data.train), first)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
     part = data.train.take([7, 2, 9]).take([2, 0])  # read from the features of the whole, not computed for a new key
-    assert torch.equal(split_features(model, part, 64, views=2, folder=tmp_path), first[:, [9, 7]])
+    assert torch.equal(kept(model, part), first[:, [9, 7]])
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamp
     victim = sorted(stamp)[0]
     victim.unlink()  # a run killed half way: only what is missing is made, and the same
-    assert torch.equal(split_features(model, data.train, 64, views=2, folder=tmp_path), first)
+    assert torch.equal(kept(model, data.train), first)
     other = build_model(Config.of(pictures, **QUICK | {"seed": 1}), 2)
-    assert not torch.equal(split_features(other, data.train, 64, views=2, folder=tmp_path), first)
+    assert not torch.equal(kept(other, data.train), first)
+
+
+def test_a_study_of_features_that_are_not_kept(study, pictures, tmp_path, monkeypatch):
+    """They are computed in every epoch, in batches of other pictures: the same but for the last of three digits."""
+    monkeypatch.setattr("asxai.paths.CACHE", tmp_path / "features")
+    anew = asxai.Study.train(pictures, folder=tmp_path / "study", cache_gb=0.0, **QUICK)
+    assert not (tmp_path / "features").exists()
+    np.testing.assert_allclose(anew.log["total"].dropna(), study.log["total"].dropna(), rtol=2e-3)
+    np.testing.assert_allclose(anew.basis_before, study.basis_before, atol=5e-3)
+    assert anew.metrics["test_accuracy"] == study.metrics["test_accuracy"]
+    again = asxai.Study.train(pictures, folder=study.folder, cache_gb=1.5, **QUICK)  # where they lie is no difference
+    assert again.metrics == study.metrics and again.model.cache_gb == 1.5
 
 
 @pytest.mark.parametrize("writes", [1, 5, 9])
@@ -318,18 +331,24 @@ def test_impossible_parameters_are_named_before_any_work(parameters, words, pict
 
 
 @pytest.mark.parametrize("vectors, scenes", [(4, 2), (3, 0), (1, 2)])
-def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scenes):
+def test_groups_of_patches_are_numbers_of_basis_vectors(pictures, vectors, scenes, monkeypatch):
     """Objects first, then the scene; without scene vectors the scene joins the last one."""
     config = Config.of(pictures, **QUICK | dict(basis_per_class=vectors, scene_vectors=scenes, last_stage="layer2"))
     data, model = asxai.load_data_set(pictures), build_model(config, 2)
     features, labels = split_features(model, data.train, 64, 2), torch.from_numpy(data.train.labels)
     groups = patch_groups(config, model, features, labels, data.train.paths)
     assert groups.shape == (2, 12, 8, 8) and groups.max() == vectors - 1
-    objects = Objectness(model.backbone_map(features[0]), data.train.paths)(features[0])
+    objects = Objectness(model.backbone_map(features[0][:]), data.train.paths)(features[0][:])
     if vectors > 1:
         last = (groups[0] >= vectors - max(scenes, 1)) | objects
         assert last.all() and not (objects & (groups[0] >= vectors - scenes)).any()
     assert patch_groups(dataclasses.replace(config, objective="paper"), model, features, labels, []) is None
+    with monkeypatch.context() as patch:  # an arm with other losses reads what is kept, another seed does not
+        patch.setattr("asxai.model.recipe.PartGroups", lambda *_: pytest.fail("made again"))
+        arm = dataclasses.replace(config, orthogonality=0.0)
+        assert torch.equal(patch_groups(arm, model, features, labels, data.train.paths), groups)
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            patch_groups(dataclasses.replace(config, seed=1), model, features, labels, data.train.paths)
 
 
 def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):
@@ -338,7 +357,7 @@ def test_shuffled_labels_are_the_same_labels_in_another_order(pictures):
     shuffled, again = (training_features(model, data, config) for _ in range(2))
     true = training_features(model, data, dataclasses.replace(config, labels="true"))
     for (features, labels), (_, repeated), (same, real) in zip(shuffled, again, true):
-        assert torch.equal(features, same) and torch.equal(labels, repeated)
+        assert torch.equal(features[0][:], same[0][:]) and torch.equal(labels, repeated)
         assert torch.equal(labels.sort().values, real)
     assert torch.equal(true[0][1], torch.from_numpy(data.train.labels)) and not torch.equal(shuffled[0][1], true[0][1])
     other = training_features(model, data, dataclasses.replace(config, seed=1))

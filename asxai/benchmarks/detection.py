@@ -1,4 +1,4 @@
-"""How to notice pictures of classes that a study never saw: two scores of concepts beside four detectors (notebook 05).
+"""How to notice pictures of classes that a study never saw: the explanation's confidence beside five detectors (05).
 
 known, strange = (detection_scores(explainer, pictures) for pictures in (study.data.test, hybrids))
 table = detection_table(known, strange)     # AUROC, and FPR at 95 %, of each
@@ -8,47 +8,29 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax
+from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax, ViM
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ..data.datasets import Split
+from ..explain.confidence import evidence, weakest_leads
 from ..explain.explainer import Explainer
 from ..explain.scores import concept_activation
 from ..statistics import bootstrap
 
-WEAKEST = 2  # concepts of a class that show that a picture is not of it, see `weakest_leads`
 NEIGHBOURS = 10  # of the k-nearest-neighbour detector: fewer than a class has pictures
-PCS, CONCEPTS, MSP, ENERGY = "PCS", "lead of concepts", "maximum softmax", "energy"
-MAHALANOBIS, NEAREST = "Mahalanobis", "k nearest neighbours"
-
-
-def weakest_leads(values: np.ndarray, predicted: np.ndarray, count: int = WEAKEST) -> np.ndarray:
-    """How far the predicted class is ahead in those concepts in which it is so least: mean of `count`, `(picture,)`.
-
-    values: PCS or A_s, `(picture, class, concept)`, NaN where a class lacks the concept. predicted: `(picture,)`. Ahead
-    of the best other class that has the concept; where none has it, by all of its value (as the rules' delta).
-
-    A hybrid has some parts of the class that the network names, and these are as strong as ever; what gives it away are
-    the others, which fit another class better. Means over all concepts hide that behind the strong ones. Two, and not
-    one or three, was chosen on hybrids with seeds of their own against validation pictures.
-    """
-    index, others = np.arange(len(values)), np.array(values, dtype=np.float64)
-    named = others[index, predicted].copy()
-    others[index, predicted] = np.nan
-    best = np.where(np.isnan(others), -np.inf, others).max(axis=1)
-    leads = np.sort(named - np.where(np.isfinite(best), best, 0), axis=1)[:, :count]  # NaN, lacking concepts, come last
-    known = np.isfinite(leads)
-    return np.where(known, leads, 0).sum(axis=1) / known.sum(axis=1).clip(1)
+EXPLANATION, CONCEPTS, MSP, ENERGY = "explanation", "lead of concepts", "maximum softmax", "energy"
+MAHALANOBIS, NEAREST, VIM = "Mahalanobis", "k nearest neighbours", "ViM"
 
 
 def detection_scores(explainer: Explainer, pictures: torch.Tensor | Split) -> dict[str, np.ndarray]:
-    """How strange pictures look, by six detectors: `{name: (picture,)}`, higher is stranger.
+    """How strange pictures look, by seven detectors: `{name: (picture,)}`, higher is stranger.
 
     pictures: uint8 `(picture, 3, size, size)`, or a split of the data set, whose features are cached
 
-    PCS and lead of concepts: minus `weakest_leads` of PCS, and of A_s, which equation 12 has not flattened yet. The
-    others are those of pytorch-ood, on the network's logits and on its pooled features, the best cosine of each basis
-    vector, fitted on training pictures.
+    The explanation's: how improbable it is that its answer is right, the score of notebook 06, which was fitted without
+    any stranger. Lead of concepts: minus `weakest_leads` of A_s, one of its numbers, alone. The others are those of
+    pytorch-ood, on the network's logits and on its pooled features, the best cosine of each basis vector, fitted on
+    training pictures; ViM keeps half of their dimensions.
     """
     study, train = explainer.study, explainer.study.data.train
     if isinstance(pictures, torch.Tensor):
@@ -56,19 +38,22 @@ def detection_scores(explainer: Explainer, pictures: torch.Tensor | Split) -> di
     else:
         similarity = study.similarity(pictures)
     activation, features = concept_activation(explainer.concepts, similarity), similarity.flatten(1)
-    logits = F.linear(features, study.model.last_layer.weight.detach().cpu())
+    weight = study.model.last_layer.weight.detach().cpu()
+    logits = F.linear(features, weight)
     predicted = logits.argmax(dim=1).numpy()
     fitted, labels = study.similarity(train).flatten(1), torch.from_numpy(train.labels)
     # float32, as the detector computes it: on 140 features that agrees with float64 to five digits
     mahalanobis = Mahalanobis(None).fit_features(fitted, labels)
     nearest = KNN(None, k=min(NEIGHBOURS, len(fitted))).fit_features(fitted, labels)
+    virtual = ViM(None, features.shape[1] // 2, weight, torch.zeros(len(weight))).fit_features(fitted, labels)
     return {
-        PCS: -weakest_leads(explainer.scores.pcs(activation), predicted),
+        EXPLANATION: -explainer.confidence.log_odds(evidence(explainer, similarity, logits)),
         CONCEPTS: -weakest_leads(activation, predicted),
         MSP: MaxSoftmax.score(logits).numpy(),
         ENERGY: EnergyBased.score(logits).numpy(),
         MAHALANOBIS: mahalanobis.predict_features(features).numpy(),
         NEAREST: nearest.predict_features(features).numpy(),
+        VIM: virtual.predict_features(features).numpy(),
     }
 
 

@@ -1,9 +1,12 @@
-"""`make bench`: what Proto-CNN costs beside its bare backbone, as ratios measured in one run.
+"""`make bench`: what things cost, as ratios of two sides that were measured in one run; the table is figures/bench.csv.
 
-Times of shared machines drift, so the two sides of a ratio run in turn and the median over pairs is given.
+Times of shared machines drift, so the two sides of a ratio run in turn and the median over pairs is given. How memory
+and time grow is measured on drawn pictures of 64 px; `python -m asxai.benchmarks.speed cpu 3000 30000` takes others.
 """
 
-import resource
+import itertools
+import os
+import platform
 import sys
 import tempfile
 import time
@@ -23,10 +26,14 @@ from ..model.recipe import build_model
 from ..model.replacement import replace_basis_vectors
 from ..model.training import Trainer
 from ..study import Study
+from ..traits.pooled import Network
+from .common_traits import race
+from .scaling import measured, peak_gib
 
 PAIRS, CLASSES = 7, 2
 PHOTOGRAPHS, SETTLED = 200, 50  # pictures to explain, and those after which memory should not grow
 PHOTOGRAPH = (640, 480)  # pixels
+COUNTS = (300, 3000)  # pictures of drawn data sets
 
 
 def paired_ratio(ours, bare, pairs=PAIRS):
@@ -85,6 +92,14 @@ def cached_epoch(device, pictures):
     return float(np.median([_seconds(lambda: trainer._epoch(torch.Generator())) for _ in range(PAIRS)]))
 
 
+def inversion(device, pictures, steps=600):
+    """Seconds of the paper's steps over those in which the fast method gets as low, and both."""
+    network = Network(build_model(Config.of("bench"), CLASSES).to(device))
+    targets = network.maps(pictures[:1, :, 48:176, 48:176])
+    fast = race(network, targets, 128, steps)[0].set_index("method").loc["fast"]
+    return fast["speedup"], fast["seconds_to_reach"] * fast["speedup"], fast["seconds_to_reach"]
+
+
 def explaining(device, folder):
     """Explaining photographs from files to files, as `asxai explain` does, beside the bare forward passes.
 
@@ -102,7 +117,7 @@ def explaining(device, folder):
     def ours():
         for one in explainer.stream(files):
             one.save(Path(folder) / one.whole.source.stem, drawn=False)
-            peaks.append(_peak())
+            peaks.append(peak_gib())
 
     @torch.inference_mode()
     def bare():
@@ -110,42 +125,57 @@ def explaining(device, folder):
             study.model.backbone_map(study.model.features(batch.to(device)))
 
     _, *seconds = paired_ratio(ours, bare, 1)
-    return seconds, (peaks[PHOTOGRAPHS - 1] - peaks[SETTLED - 1]) / 1024**2
+    return seconds, (peaks[PHOTOGRAPHS - 1] - peaks[SETTLED - 1]) * 1024
 
 
-def _peak():
-    """The most memory that this process has had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def growth(counts, device):
+    """Rows about memory and time of data sets of so many pictures, see `asxai.benchmarks.scaling`."""
+    rows, found = [], [measured(count, device=device.type) for count in counts]
+    for one in found:
+        rows.append((f"peak memory, {one['pictures']} pictures", one["peak"], "GiB", "4", ()))
+        rows.append((f"train, group and predict, {one['pictures']} pictures", one["seconds"], "s", "", ()))
+    for first, second in itertools.pairwise(found):
+        names = f"{second['pictures']} / {first['pictures']} pictures"
+        rows.append((f"peak memory, {names}", second["peak"] / first["peak"], "ratio", "1.3", ()))
+        # what takes as long with any number of pictures makes it less than 1
+        each = second["seconds"] / first["seconds"] / (second["pictures"] / first["pictures"])
+        rows.append((f"seconds a picture, {names}", each, "ratio", "1.1", ()))
+    return rows
 
 
-def main(device=None):
+def main(device=None, *counts):
+    """device: "cpu", "cuda", or "" for what there is. counts: of pictures, by default `COUNTS`."""
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with tempfile.TemporaryDirectory() as folder:  # first, for a peak of memory hides all that is lower
-        explained, growth = explaining(device, folder)
+        explained, rose = explaining(device, folder)
     pictures = torch.randint(0, 256, (128, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     step, stage2 = training_step(device, pictures[:BATCH]), replacement(device, pictures)
-    allowed = 1.3 * explained[1] + 0.1 * PHOTOGRAPHS
+    speedup, allowed = inversion(device, pictures), 1.3 * explained[1] + 0.1 * PHOTOGRAPHS
+    words = f"explaining {PHOTOGRAPHS} pictures / (1.3 forward passes + 0.1 s a picture)"
     rows = [
+        (words, explained[0] / allowed, "ratio", "1", explained),
+        (f"memory beyond the first {SETTLED} of them", rose, "MiB", "50", ()),
+        ("training step / bare forward and backward, batch of 32", step[0], "ratio", "1.05", step[1:]),
+        ("replacement / one forward pass, 128 pictures", stage2[0], "ratio", "1.02", stage2[1:]),
         (
-            f"explaining {PHOTOGRAPHS} pictures / (1.3 forward passes + 0.1 s a picture)",
-            f"{explained[0] / allowed:.3f}",
+            "the paper's 600 steps of inversion / as low by the fast method",
+            speedup[0],
             "ratio",
-            "1",
-            explained,
+            "20 or more",
+            speedup[1:],
         ),
-        (f"memory beyond the first {SETTLED} of them", f"{growth:.0f}", "MiB", "50", ()),
-        ("training step / bare forward and backward, batch of 32", f"{step[0]:.3f}", "ratio", "1.15", step[1:]),
-        ("replacement / one forward pass, 128 pictures", f"{stage2[0]:.3f}", "ratio", "1.2", stage2[1:]),
-        ("epoch on cached features, 128 pictures in 1 view", f"{cached_epoch(device, pictures):.4f}", "s", "", ()),
-        ("peak memory of this run", f"{_peak() / 1024**3:.2f}", "GiB", "", ()),
+        ("epoch on cached features, 128 pictures in 1 view", cached_epoch(device, pictures), "s", "", ()),
+        *growth([int(count) for count in counts or COUNTS], device),
+        ("peak memory of this run", peak_gib(), "GiB", "", ()),
     ]
     if device.type == "cuda":
-        rows.append(("peak GPU memory", f"{torch.cuda.max_memory_allocated() / 1024**3:.2f}", "GiB", "", ()))
+        rows.append(("peak GPU memory", torch.cuda.max_memory_allocated() / 1024**3, "GiB", "", ()))
     table = pd.DataFrame(rows, columns=["what", "value", "unit", "limit", "seconds"])
     table["seconds"] = [" / ".join(f"{value:.3f}" for value in sides) for sides in table["seconds"]]
-    print(f"EfficientNet-Lite0, 224 px, {device}, {torch.get_num_threads()} threads, medians of {PAIRS} pairs")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    table = table.assign(device=f"{device.type} ({name})", cores=os.cpu_count(), threads=torch.get_num_threads())
     print(table.to_string(index=False))
-    paths.write_atomically(paths.RUNS / "bench.csv", lambda path: table.to_csv(path, index=False))
+    paths.write_atomically(paths.FIGURES / "bench.csv", lambda path: table.round(4).to_csv(path, index=False))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     sets = confusing_pictures(study, split, concepts, hidden_parts)     # name of the set -> uint8 pictures
     answered = answers(explainer, split, sets, labels)                  # name -> Answers, also of the split itself
-    tiers_table(answered, explainer.rules)                              # how often each tier is used, and is right
+    tiers_table(answered), tiers_table(answered, explainer.rules)       # how often each tier is used, and is right
     confidence_table(answered)                                          # and how good a guide the numbers behind are
 
 The paper shows one picture of each kind and one answer. Here every answer is counted: on clean test pictures, and on
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from joblib import Parallel, cpu_count, delayed
+from scipy.special import expit
 
 from ..concepts.cells import own_class_maps
 from ..concepts.concepts import Concepts
@@ -24,8 +24,10 @@ from ..concepts.masks import FILLS, conceal, concept_regions
 from ..data.datasets import Split, load_data_set, spread_over
 from ..data.features import BATCH, split_features
 from ..data.pictures import to_batch
-from ..data.sources import redraw
+from ..explain.confidence import evidence
+from ..explain.disturbed import GREY, WINDOW, backgrounds, best_windows, object_cells, redrawn
 from ..explain.explainer import Explainer
+from ..explain.guarantee import DELTA
 from ..explain.rules import TIERS, Rules, tiers
 from ..explain.scores import ACTIVATIONS, channel_activation, concept_activation, fit_scores
 from ..methods.black_box import fit_probe, pooled_features
@@ -36,16 +38,15 @@ from ..study import Study
 from ..traits.common import common_traits
 from ..traits.pooled import split_pooled
 from .claims import claim_over_seeds, over_seeds, seed_row
+from .guarantee import guarantee_table, known_answers
 
 CLEAN = "clean"
 CROP, REMOVED, BLURRED, OCCLUDED, BACKGROUND = "crop", "parts removed", "strong blur", "heavy occlusion", "background"
 STRANGERS, CONFUSING = "other classes", "all confusing"
 EXPLANATION, SOFTMAX, BLACK_BOX = "explanation", "softmax", "black box"
-WINDOW = 0.45  # side of a crop, as a share of the picture's
 BLOCKS, HIDDEN = 8, 0.75  # occlusion: this share of 8 x 8 blocks is grey
-GREY = 128
 OVERCONFIDENT = 0.9  # softmax above which the network alone counts as sure
-SURE_TARGET, COVERAGE_TARGET, NOT_SURE_TARGET = 0.99, 0.60, 0.80  # set by this study before it began
+SURE_TARGET, COVERAGE_TARGET, NOT_SURE_TARGET = 0.99, 0.60, 0.90  # set by this study before it began
 
 
 def confusing_pictures(
@@ -69,44 +70,22 @@ def confusing_pictures(
     whole, maps = to_batch(chosen.paths, size), own_class_maps(study, chosen)
     if chosen.parts is not None:
         masks = torch.from_numpy(chosen.part_masks(size))
-        wanted, background = masks > 0, _redrawn(study, chosen, part_names)
+        wanted = masks > 0
     else:
-        won = torch.from_numpy(concepts.winners(maps, chosen.labels) > 0)
-        wanted = F.interpolate(won[:, None].float(), size=(size, size), mode="nearest")[:, 0] > 0.5
-        background = _windows(whole, -wanted.float())
+        wanted = object_cells(study, concepts, chosen)
     if hidden := [name for name in part_names if name in hidden_parts]:
         avoided = torch.isin(masks, torch.tensor([1 + part_names.index(name) for name in hidden]))
-        removed = _redrawn(study, chosen, hidden)
+        removed = redrawn(study, chosen, hidden)
     else:
         avoided = concepts.masks(maps, chosen.labels, size).any(dim=1)
         removed = conceal(whole, avoided, keep=False, fill="mean")
     # a single pixel to avoid outweighs a whole window of what is wanted
-    crop = _windows(whole, wanted.float() - size**2 * avoided.float())
+    crop = best_windows(whole, wanted.float() - size**2 * avoided.float(), round(WINDOW * size))
     sets = {CROP: crop, REMOVED: removed, BLURRED: FILLS["blurred"](whole), OCCLUDED: _occluded(whole, seed)}
-    sets[BACKGROUND] = background
+    sets[BACKGROUND] = backgrounds(study, concepts, chosen)
     if strangers:
         sets[STRANGERS] = to_batch(spread_over(load_data_set(strangers).test, count).paths, size)
     return sets
-
-
-def _redrawn(study, split, parts):
-    processes = min(cpu_count(), 1 + len(split) // 32)  # one takes some seconds to start
-    jobs = zip(split.paths, split.fine or [None] * len(split))
-    again = (delayed(redraw)(study.data.name, path, tuple(parts), fine) for path, fine in jobs)
-    return to_batch(Parallel(n_jobs=processes)(again), study.config.size)
-
-
-def _windows(pictures, worth):
-    """The window of each picture that is worth most, enlarged; worth `(picture, size, size)` per pixel."""
-    size = pictures.shape[-1]
-    side, stride = round(WINDOW * size), max(1, size // 40)
-    scores = F.avg_pool2d(worth[:, None], side, stride)[:, 0]  # (picture, row, column) of windows
-    best = scores.flatten(1).argmax(dim=1)
-    tops, lefts = (best // scores.shape[2] * stride).tolist(), (best % scores.shape[2] * stride).tolist()
-    corners = zip(pictures, tops, lefts)
-    cut = torch.stack([picture[:, top : top + side, left : left + side] for picture, top, left in corners])
-    large = F.interpolate(cut.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return large.round().clamp(0, 255).to(torch.uint8)
 
 
 def _occluded(pictures, seed):
@@ -123,6 +102,8 @@ class Answers(NamedTuple):
     scores: np.ndarray  # PCS, (picture, class, concept)
     probabilities: np.ndarray  # softmax, (picture, class)
     black_box: np.ndarray  # probabilities of the probe on the untouched backbone, (picture, class)
+    odds: np.ndarray  # log odds of being right, by `asxai.explain.confidence`, (picture,)
+    calibrated: np.ndarray  # its tier, index into `TIERS`, (picture,)
     labels: np.ndarray  # true class, (picture,); -1 where no class is right
 
     @property
@@ -138,8 +119,8 @@ class Answers(NamedTuple):
         return self.black_box.argmax(axis=1) == self.labels
 
     def tiers(self, rules):
-        """Index into `TIERS`, `(picture,)`."""
-        return tiers(self.scores, self.predicted, rules)
+        """Index into `TIERS`, `(picture,)`, by a rule table; None: the calibrated ones."""
+        return self.calibrated if rules is None else tiers(self.scores, self.predicted, rules)
 
 
 def answers(explainer: Explainer, split: Split, sets=None, labels=None) -> dict[str, Answers]:
@@ -154,27 +135,37 @@ def answers(explainer: Explainer, split: Split, sets=None, labels=None) -> dict[
     if study.config.trainable != "head":  # then the study's backbone is no longer the black box's
         untouched = build_model(study.config, len(study.class_names)).to(device)
     pooled = pooled_features(untouched, split_features(untouched, split, study.config.size)[0])
-    result = {CLEAN: Answers(*explainer.split_pcs(split), probe.predict_proba(pooled), split.labels)}
+    similarity = study.similarity(split)
+    logits = F.linear(similarity.flatten(1), study.model.last_layer.weight.detach().cpu())
+    result = {CLEAN: _answers(explainer, similarity, logits, probe, pooled, split.labels)}
     for name, pictures in bar(list((sets or {}).items()), desc="confusing pictures"):
         truth = np.full(len(pictures), -1) if name in (BACKGROUND, STRANGERS) else labels
-        result[name] = Answers(*_answered(explainer, probe, untouched, pictures), truth)
+        similarity, logits, pooled = _seen(study, untouched, pictures)
+        result[name] = _answers(explainer, similarity, logits, probe, pooled, truth)
     return result
 
 
+def _answers(explainer, similarity, logits, probe, pooled, labels):
+    found = evidence(explainer, similarity, logits)
+    confidence = explainer.confidence
+    of_explanation = (confidence.log_odds(found), confidence.tiers(found))
+    return Answers(*explainer.pcs_of(similarity, logits), probe.predict_proba(pooled), *of_explanation, labels)
+
+
 @torch.inference_mode()
-def _answered(explainer, probe, untouched, pictures):
-    """PCS, softmax and the probe's probabilities of uint8 pictures, with one pass through the fixed part if it can be.
+def _seen(study, untouched, pictures):
+    """Similarities, logits, and the features of the black box, with one pass through the fixed part if it can be.
 
     untouched: the model whose backbone the probe reads, the study's where its backbone was not trained
     """
-    model, outs = explainer.study.model, []
+    model, outs = study.model, []
     for batch in pictures.split(BATCH):
         features = model.features(batch.to(model.feature_mean.device))
         out = model(features)
         features = features if untouched is model else untouched.features(batch.to(model.feature_mean.device))
         outs.append((out.similarity.cpu(), out.logits.cpu(), torch.from_numpy(pooled_features(untouched, features))))
     similarity, logits, pooled = (torch.cat(values) for values in zip(*outs))
-    return *explainer.pcs_of(similarity, logits), probe.predict_proba(pooled.numpy())
+    return similarity, logits, pooled.numpy()
 
 
 def joined(answered: dict[str, Answers]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,14 +197,17 @@ def tier_table(tiers: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["tier", "pictures", *shares])
 
 
-def tiers_table(answered: dict[str, Answers], rules: Rules) -> pd.DataFrame:
-    """A row per set and tier: `set`, and the columns of `tier_table`; "all confusing": all but clean."""
+def tiers_table(answered: dict[str, Answers], rules: Rules | None = None) -> pd.DataFrame:
+    """A row per set and tier: `set`, and the columns of `tier_table`; "all confusing": all but clean.
+
+    rules: those that decide, instead of the calibrated tiers
+    """
     sets = _with_all_confusing(answered)
     tables = {name: tier_table(one.tiers(rules), one.right) for name, one in sets.items()}
     return pd.concat(tables, names=["set", None]).reset_index(level="set").reset_index(drop=True)
 
 
-def softmax_table(answered: dict[str, Answers], rules: Rules) -> pd.DataFrame:
+def softmax_table(answered: dict[str, Answers], rules: Rules | None = None) -> pd.DataFrame:
     """A row per set and network: how often its softmax is above .9, how often it is right then, and how often at all.
 
     Columns `set`, `network` ("softmax", of the study's network, or "black box"), `pictures`, `above .9`, `right then`
@@ -232,48 +226,46 @@ def softmax_table(answered: dict[str, Answers], rules: Rules) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["set", "network", "pictures", *columns])
 
 
-def concept_confidence(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """How sure the concepts are, `(picture,)`, up to about 1; scores are PCS `(picture, class, concept)`.
-
-    The mean PCS of the predicted class's concepts, minus the highest PCS of any concept of another class: low where
-    concepts of the class are missing, where one of another class is plainly seen, or both. No probability: with more
-    classes some concept of another class is more often seen, and it falls.
-    """
-    index, other = np.arange(len(scores)), np.array(scores, dtype=np.float64)
-    named = other[index, predicted].copy()
-    other[index, predicted] = np.nan
-    mean = np.nan_to_num(named).sum(axis=1) / np.maximum(np.isfinite(named).sum(axis=1), 1)
-    return mean - np.nan_to_num(other).max(axis=(1, 2), initial=0)
-
-
-def confidences(answered: dict[str, Answers], clipped=True) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def confidences(answered: dict[str, Answers]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Confidence and hits of every picture of all sets, by source: `{name: (confidence, right)}`, both `(picture,)`.
 
-    The explanation's (`concept_confidence`), the softmax of the study's network, and the black box's.
-    clipped: whether the explanation's is kept within [0, 1], as a probability is. With many classes it is often below
-    0, where pictures still have an order, which a risk-coverage curve needs
+    The explanation's probability of being right, the softmax of the study's network, and the black box's.
     """
     every = _together(answered.values())
-    lead = concept_confidence(every.scores, every.predicted)
     return {
-        EXPLANATION: (lead.clip(0, 1) if clipped else lead, every.right),
+        EXPLANATION: (expit(every.odds), every.right),
         SOFTMAX: (every.probabilities.max(axis=1), every.right),
         BLACK_BOX: (every.black_box.max(axis=1), every.black_box_right),
     }
 
 
-def confidence_table(answered: dict[str, Answers], draws=300) -> pd.DataFrame:
-    """How good a guide each of `confidences` is, over all sets: `confidence`, `measure`, `value`, `low`, `high`.
+MEASURES = {
+    "ECE": expected_calibration_error,
+    "AURC": lambda confidence, right: risk_coverage(confidence, right).aurc,
+    "AUGRC": lambda confidence, right: risk_coverage(confidence, right).augrc,
+}
 
-    Measures: "ECE" and "AURC", both lower is better; intervals over pictures.
+
+def confidence_table(answered: dict[str, Answers], draws=300) -> pd.DataFrame:
+    """How good a guide each of `confidences` is, over all sets, by `MEASURES`: lower is better.
+
+    Columns `confidence`, `measure`, `value`, `low`, `high`, and `difference` to the softmax with `difference_low` and
+    `difference_high`: 95 % intervals over pictures, drawn again within each set.
     """
     groups, rows = np.repeat(np.arange(len(answered)), [len(one.labels) for one in answered.values()]), []
-    aurc, unclipped = (lambda values, right: risk_coverage(values, right).aurc), confidences(answered, clipped=False)
-    for name, clipped in confidences(answered).items():
-        for measure, of, given in (("ECE", expected_calibration_error, clipped), ("AURC", aurc, unclipped[name])):
-            redrawn = lambda weights: np.array([of(*(np.repeat(values, w) for values in given)) for w in weights])
-            rows.append((name, measure, of(*given), *map(float, bootstrap(redrawn, groups, draws))))
-    return pd.DataFrame(rows, columns=["confidence", "measure", "value", "low", "high"])
+    sources, once = confidences(answered), np.ones((1, len(groups)), int)
+    third = list(sources).index(SOFTMAX)
+
+    def measured(weights, of):  # (draw, value or difference, source)
+        draw = lambda w: np.array([of(*(np.repeat(values, w) for values in given)) for given in sources.values()])
+        return np.array([(found, found - found[third]) for found in map(draw, weights)])
+
+    for measure, of in MEASURES.items():
+        numbers = measured(once, of)[0], *bootstrap(partial(measured, of=of), groups, draws)
+        each = np.stack(numbers).transpose(2, 1, 0).reshape(len(sources), 6)
+        rows += [(name, measure, *values) for name, values in zip(sources, each)]
+    columns = ["value", "low", "high", "difference", "difference_low", "difference_high"]
+    return pd.DataFrame(rows, columns=["confidence", "measure", *columns])
 
 
 def activation_table(explainer: Explainer, split: Split) -> pd.DataFrame:
@@ -303,21 +295,27 @@ def seed_claims(study: Study, hidden_parts, strangers: str, count: int) -> pd.Da
     explainer, split = Explainer(study), study.data.test
     sets = confusing_pictures(study, split, explainer.concepts, hidden_parts, strangers, count)
     answered = answers(explainer, split, sets, spread_over(split, count).labels)
-    tables = (tiers_table(answered, explainer.rules), softmax_table(answered, explainer.rules))
-    return seed_row(study.config.seed, claims(*tables, confidence_table(answered, draws=2), pd.DataFrame()))
+    tables = (tiers_table(answered), softmax_table(answered), confidence_table(answered, draws=2))
+    kept = guarantee_table(known_answers(explainer))
+    return seed_row(study.config.seed, claims(*tables, kept, answered, explainer.rules, pd.DataFrame()))
 
 
-def claims(tiers: pd.DataFrame, softmax: pd.DataFrame, confidence: pd.DataFrame, others: pd.DataFrame) -> list[dict]:
-    """Claims of notebook 06, from `tiers_table`, `softmax_table` and `confidence_table`.
+def claims(tiers, softmax, confidence, kept, answered, rules: Rules, others: pd.DataFrame) -> list[dict]:
+    """Claims of notebook 06, from `tiers_table`, `softmax_table`, `confidence_table` and `guarantee_table`.
 
-    others: rows of `seed_claims` of other seeds, whose values enter means and spreads. A claim about pictures that are
-    not there, such as those of a tier that is never used, is left out.
+    Those of the calibrated tiers; and of `rules` (Extended Data Table 2), to compare, three again. others: rows of
+    `seed_claims` of other seeds, whose values enter means and spreads. A claim about pictures that are not there, such
+    as those of a tier that is never used, is left out.
     """
-    claim, tiers = partial(claim_over_seeds, others), tiers.set_index(["set", "tier"])
+    claim, kept = partial(claim_over_seeds, others), kept.set_index("tier")["broken"]
+    by_rules = tiers_table(answered, rules).set_index(["set", "tier"])
+    tiers = tiers.set_index(["set", "tier"])
     sure, probably = (tiers.loc[(CLEAN, tier)] for tier in TIERS[:2])
     rows = [
+        claim("guarantee_broken", kept[TIERS[0]], "", lambda mean: mean <= DELTA),
         claim("sure_accuracy", sure["accuracy"], "", lambda mean: mean >= SURE_TARGET),
         claim("sure_coverage", sure["share"], "", lambda mean: mean >= COVERAGE_TARGET),
+        claim("sure_coverage: table", by_rules.loc[(CLEAN, TIERS[0]), "share"]),
         claim("probably_accuracy", probably["accuracy"]),
     ]
     if (CONFUSING, TIERS[-1]) in tiers.index:
@@ -329,9 +327,13 @@ def claims(tiers: pd.DataFrame, softmax: pd.DataFrame, confidence: pd.DataFrame,
         corrects = [claim(name, value, "corrects overconfidence", enough) for name, value in modest.items()]
         names = {"softmax_sure_on_confusing": SOFTMAX, "black_box_sure_on_confusing": BLACK_BOX}
         overconfident = [claim(n, networks.loc[of, "above .9"], "overconfident", bold) for n, of in names.items()]
+        printed = softmax_table(answered, rules).set_index(["set", "network"]).loc[(CONFUSING, SOFTMAX)]
         rows += [corrects[0], *overconfident, *corrects[1:]]
-    areas = confidence[confidence["measure"] == "AURC"].set_index("confidence")["value"]
-    softmax_area = np.mean(over_seeds(others, "aurc_softmax", areas[SOFTMAX]))
-    rows.append(claim("aurc_explanation", areas[EXPLANATION], "", lambda mean: mean <= softmax_area))
-    rows.append(claim("aurc_softmax", areas[SOFTMAX]))
+        rows.append(claim("not_sure_where_softmax_is_wrong: table", printed["not sure if wrong"]))
+    areas = confidence.set_index(["measure", "confidence"])["value"]
+    for measure in ("AURC", "AUGRC"):
+        name, of = measure.lower(), areas[measure]
+        softmax_area = np.mean(over_seeds(others, f"{name}_softmax", of[SOFTMAX]))
+        rows.append(claim(f"{name}_explanation", of[EXPLANATION], "", lambda mean: mean <= softmax_area))
+        rows.append(claim(f"{name}_softmax", of[SOFTMAX]))
     return [row for row in rows if not np.isnan(row["here"])]

@@ -12,8 +12,10 @@ import numpy as np
 
 from .. import paths
 from ..cache import code_hash, kept_json
+from ..data.datasets import Split
 from ..data.folders import tail
 from ..model.parts import Objectness
+from ..statistics import evenly
 from .cells import backbone_maps, own_class_maps, part_iou, true_parts
 from .concepts import Concepts, Exemplars, default_names
 from .grouping import find_concepts
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ..study import Study
 
 LEAST_IOU = 0.05  # of a concept and a part that may name it
+LOOKED_AT = 1000  # pictures that concepts are found on
 MOST = 0.5  # share of the points that a concept wins, from which on their part may name it
 FORMAT = 1  # of the file of names
 HOW = (
@@ -38,13 +41,22 @@ def study_concepts(study: "Study") -> Concepts:
     Names come from the part masks of validation pictures where the data set has any, else from `names_file`. That is
     written the first time, with names that part points of training pictures suggest, or empty ones without points.
     """
-    concepts, path, train = found_concepts(study), names_file(study.data.name), study.data.train
+    concepts, path, train = found_concepts(study), names_file(study.data.name), looked_at(study)
     if named_by_parts(study):
         return concepts
     if not path.exists():
         write_names_file(study, concepts, suggested_names(study, concepts))
     winners = concepts.winners(own_class_maps(study, train), train.labels)
     return concepts.renamed(names_from_file(path, winners, train.hashes, concepts.count))
+
+
+def looked_at(study: "Study") -> Split:
+    """Training pictures that concepts are found on: all, or of more `LOOKED_AT`, spread evenly over classes."""
+    train, classes = study.data.train, len(study.class_names)
+    if len(train) <= LOOKED_AT:
+        return train
+    members = (np.flatnonzero(train.labels == label) for label in range(classes))
+    return train.take(np.concatenate([its[evenly(len(its), max(1, LOOKED_AT // classes))] for its in members]))
 
 
 def named_by_parts(study: "Study") -> bool:
@@ -56,7 +68,7 @@ def found_concepts(study: "Study") -> Concepts:
     """`study_concepts` without names that a person gave, and without a file for them."""
 
     def found():
-        train, validation = study.data.train, study.data.validation
+        train, validation = looked_at(study), study.data.validation
         activations, features = own_class_maps(study, train), backbone_maps(study, study.features(train)[0])
         objects = Objectness(features, train.paths)(features)
         concepts = find_concepts(activations, train.labels, features, objects, study.class_names)
@@ -138,7 +150,7 @@ def names_file(data_set: str) -> Path:
 
 def write_names_file(study: "Study", concepts: Concepts, names=None) -> Path:
     """`names_template` of a study's concepts, in the place of its data set; the file."""
-    train = study.data.train
+    train = looked_at(study)
     exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
     sources = [tail(path, 2) for path in train.paths]
     return names_template(names_file(study.data.name), exemplars, train.hashes, sources, names)

@@ -24,15 +24,21 @@ class Augmentation:
     flip: float = 0.5  # probability of a mirror image, left to right
 
 
-def augment(pictures: torch.Tensor, generator: torch.Generator, strength=Augmentation()) -> torch.Tensor:
+def augment(
+    pictures: torch.Tensor, generator: torch.Generator, strength=Augmentation(), among: tuple | None = None
+) -> torch.Tensor:
     """Rotate, shear, skew, zoom, distort and mirror each picture at random, in a single resampling.
 
     pictures: (picture, 3, height, width), uint8 or floating point, on any device
     generator: on the CPU, so that one seed means the same change on every device
+    among: `(count, index)`: each picture changes as the one of its index would, were `count` of them augmented at once
     Returns a tensor of the same shape, type and device. What comes in over an edge is the picture mirrored there.
     """
     values = pictures if pictures.dtype == torch.float64 else pictures.float()
-    grid = _sampling_grid(pictures.shape[2:], _Randomness.draw(len(pictures), generator, strength), values)
+    randomness = _Randomness.draw(among[0] if among else len(pictures), generator, strength)
+    if among:
+        randomness = _Randomness(*(part[among[1]] for part in randomness))
+    grid = _sampling_grid(pictures.shape[2:], randomness, values)
     result = functional.grid_sample(values, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return (result.round() if pictures.dtype == torch.uint8 else result).to(pictures.dtype)
 
@@ -72,14 +78,22 @@ def _matrices(rows: list[list[torch.Tensor]]) -> torch.Tensor:
 def _sampling_grid(sides, randomness: _Randomness, values: torch.Tensor) -> torch.Tensor:
     """Where each pixel of the result looks in the picture, (picture, height, width, 2), in -1..1."""
     height, width = sides
-    skew, affine, shift = (part.to(values) for part in randomness)
+    skew, affine, shift = (part.to(values.dtype) for part in randomness)
     like = {"dtype": values.dtype, "device": values.device}
     # Angles hold only where both axes have the same unit, so stretch to the true proportions and back.
-    stretch = torch.diag(torch.tensor([width / min(sides), height / min(sides), 1.0], **like))
+    stretch = torch.diag(torch.tensor([width / min(sides), height / min(sides), 1.0], dtype=values.dtype))
     homography = torch.linalg.inv(stretch) @ affine @ stretch @ skew  # (picture, 3, 3)
+    homography, shift = to_device(homography, values.device), to_device(shift, values.device)
     x = (torch.arange(width, **like) * 2 + 1) / width - 1  # centres of pixels
     y = (torch.arange(height, **like) * 2 + 1) / height - 1
     places = torch.stack(torch.broadcast_tensors(x, y[:, None], torch.ones((), **like)), dim=-1)  # (height, width, 3)
     projected = torch.einsum("hwj,pij->phwi", places, homography)  # (picture, height, width, 3)
     shifts = functional.interpolate(shift, size=(height, width), mode="bicubic", align_corners=True)
     return projected[..., :2] / projected[..., 2:] + shifts.permute(0, 2, 3, 1)
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device; the copy to a GPU does not wait for what the GPU is doing."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)

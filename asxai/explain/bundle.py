@@ -97,7 +97,7 @@ def write(study: "Study", path: str | Path, exemplars: bool) -> Path:
     if study.kept:
         raise ValueError(f"{study.folder} is such a file already; copy it")
     explainer, train = study.explainer, study.data.train
-    prototypes, (known, labels) = explainer._prototypes, explainer._training
+    prototypes, (known, labels) = explainer._prototypes, explainer.training
     few = slice(None if exemplars else 0)
     names = [tail(path, 2) for path in train.paths[few]]
     notes = json.dumps({"format": FORMAT, "concepts": explainer.concepts.to_dict(), "exemplars": names})

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from ..data.features import BATCH
 from ..data.folders import tail
 from ..data.pictures import DataError, picture_list
-from .explanation import Explanation
+from .confidence import Confidence, evidence, fit_confidence, study_evidence
+from .explanation import Decision, Explanation
 from .judgement import judge
 from .rules import RULES, Rules
 from .scores import concept_activation, study_scores
@@ -44,6 +45,7 @@ class Seen(NamedTuple):
 
     pictures: torch.Tensor  # uint8 (picture, 3, size, size)
     out: "Activations"  # on the CPU
+    network: np.ndarray | None  # probabilities (picture, class) of the given network itself, where it decides
     similarity: np.ndarray  # global structural similarity, (picture, class)
     exemplars: list  # for each picture a function that reads uint8 (exemplar, height, width, 3)
     sources: list  # and their files, as "class/file"
@@ -52,14 +54,25 @@ class Seen(NamedTuple):
 class Explainer:
     """Explains pictures with a study. Making one takes a while the first time; its numbers are kept with the study.
 
-    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`
+    concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`. calibrated: whether
+    tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the
+    paper. ranked: whether R_s weighs concepts, as in equation 13; without it sentences name what decides more often
     """
 
-    def __init__(self, study: "Study", concepts: "Concepts | None" = None, rules: Rules = RULES):
-        self.study, self.rules = study, rules
+    def __init__(
+        self,
+        study: "Study",
+        concepts: "Concepts | None" = None,
+        rules: Rules = RULES,
+        calibrated: bool = False,
+        ranked: bool = True,
+    ):
+        self.study, self.rules, self.calibrated = study, rules, calibrated
         self.concepts = study.concepts() if concepts is None else concepts
         kept = study.kept  # of an opened file, which has numbers in place of training pictures
         self.scores = kept.scores_of(self.concepts) if kept else study_scores(study, self.concepts)
+        if not ranked:
+            self.scores = replace(self.scores, importance=np.where(np.isnan(self.scores.importance), np.nan, 1.0))
 
     @cached_property
     def grid(self) -> int:
@@ -74,7 +87,12 @@ class Explainer:
         return Prototypes.of(self.study, self.concepts)
 
     @cached_property
-    def _training(self):
+    def confidence(self) -> Confidence:
+        """How likely answers are right, and what their tiers promise, see `asxai.explain.confidence`."""
+        return fit_confidence(study_evidence(self))
+
+    @cached_property
+    def training(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Similarities of all training pictures, `(picture, class * basis)`, and their labels."""
         if self.study.kept:
             return self.study.kept.training
@@ -84,10 +102,21 @@ class Explainer:
     @torch.inference_mode()
     def activate(self, pictures: torch.Tensor) -> "Iterator[Activations]":
         """Activations of uint8 pictures `(picture, 3, size, size)`, on the CPU, a batch at a time."""
-        device = self.study.model.feature_mean.device
+        for out, _ in self._decided(pictures):
+            yield out
+
+    def _decided(self, pictures):
+        """The same with what the given network itself makes of them, probabilities `(picture, class)` or None."""
+        model = self.study.model
         for batch in pictures.split(BATCH):
-            out = self.study.model(self.study.model.features(batch.to(device)))
-            yield type(out)(*(tensor.cpu() for tensor in out))
+            batch, network = batch.to(model.feature_mean.device), None
+            if model.decides:
+                features, logits = model.backbone.decide(batch)
+                network = logits.double().softmax(dim=1).cpu().numpy()
+            else:
+                features = model.features(batch)
+            out = model(features)
+            yield type(out)(*(tensor.cpu() for tensor in out)), network
 
     def pcs(self, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """PCS `(picture, class, concept)` and softmax `(picture, class)` of uint8 pictures, for `rules.tiers`."""
@@ -138,10 +167,10 @@ class Explainer:
     @torch.inference_mode()
     def look(self, pictures: torch.Tensor) -> Iterator[Seen]:
         """`Seen` of uint8 pictures `(picture, 3, size, size)`, a batch at a time: what takes longest of `explain`."""
-        for batch, out in zip(pictures.split(BATCH), self.activate(pictures)):
+        for batch, (out, network) in zip(pictures.split(BATCH), self._decided(pictures)):
             similarity = global_similarity(self._prototypes, batch, out.maps).double().numpy()
             nearest = self._nearest(out.similarity.flatten(1), out.logits.argmax(dim=1))
-            yield Seen(batch, out, similarity, *zip(*map(self._exemplars, nearest)))
+            yield Seen(batch, out, network, similarity, *zip(*map(self._exemplars, nearest)))
 
     def _exemplars(self, numbers: list):
         """What reads these training pictures, once and not before somebody looks at them, and their names."""
@@ -161,16 +190,26 @@ class Explainer:
         masks = self.concepts.masks(out.maps[index, labels], labels, self.study.config.size, percentile).numpy()
         masks &= (np.nan_to_num(probable[index, labels]) >= SEEN)[:, :, None, None]
         channels_last, explanations = seen.pictures.permute(0, 2, 3, 1).numpy(), []
+        tiers, assurances = [None] * len(labels), [""] * len(labels)
+        if self.calibrated:
+            found = evidence(self, out.similarity, out.logits, without)
+            tiers, assurances = self.confidence.tiers(found).tolist(), self.confidence.assurances(found)
         for i, label in enumerate(labels.tolist()):
-            judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i])
+            judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i], tiers[i])
             numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
-            exemplars = seen.exemplars[i], seen.sources[i]
-            explanations.append(Explanation(channels_last[i], class_names, names, *numbers, *exemplars))
+            network = None
+            if seen.network is not None:
+                best, fit = int(seen.network[i].argmax()), self.study.metrics["network"]
+                probability = float(seen.network[i, best])
+                network = Decision(class_names[best], probability, fit["agreement"], fit["correlation"])
+            said = {"assurance": assurances[i], "network": network}
+            known = (*numbers, seen.exemplars[i], seen.sources[i])
+            explanations.append(Explanation(channels_last[i], class_names, names, *known, **said))
         return explanations
 
     def _nearest(self, similarity, labels):
         """Training pictures of the predicted class whose basis vectors respond most alike, indices `(picture, ...)`."""
-        known, known_labels = self._training
+        known, known_labels = self.training
         # by differences, so that a picture has the same neighbours alone and among many
         distance = torch.cdist(similarity, known, compute_mode="donot_use_mm_for_euclid_dist")
         distance[labels[:, None] != known_labels] = torch.inf

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +21,15 @@ from ..figures.explanation import explanation_panel
 from ..figures.style import OUTLINES
 from .judgement import Judgement
 from .whole import Whole
+
+
+class Decision(NamedTuple):
+    """What a given network itself says of a picture, and how far its Proto-CNN accounts for it elsewhere."""
+
+    predicted: str
+    probability: float
+    agreement: float  # share of validation pictures in which both take the same class
+    correlation: float  # of both logits there, see `asxai.model.recipe.fidelity`
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,6 +48,8 @@ class Explanation:
     read_exemplars: Callable[[], np.ndarray]  # gives `exemplars`
     exemplar_sources: tuple  # their files, as "class/file"
     whole: Whole | None = None  # the picture that was given, where it is known
+    assurance: str = ""  # what its tier promises, or why it is not sure; nothing where the rules decide alone
+    network: Decision | None = None  # of the given network, where it decides
 
     def __repr__(self):
         return f"Explanation({self.sentence!r})"
@@ -84,7 +96,11 @@ class Explanation:
 
     @cached_property
     def _panel(self):
-        softmax = f"{self.predicted}, {100 * self.probability:.1f} %"
+        softmax = f"The softmax alone says: {self.predicted}, {100 * self.probability:.1f} %"
+        softmax = f"{self.assurance}\n{softmax}" if self.assurance else softmax
+        if self.network:
+            sure, agreement = (round(100 * share, 1) for share in self.network[1:3])
+            softmax += f". The given network says: {self.network.predicted}, {sure} % (fidelity {agreement} %)"
         arrays = (self.picture, self.masks, self.names, self.scores, self.class_names, self.similarity)
         figure, table = explanation_panel(*arrays, self.sentence, softmax, self.exemplars, predicted=self.predicted)
         plt.close(figure)  # pyplot must not show it a second time
@@ -103,14 +119,15 @@ class Explanation:
         `name` and score `pcs` (a probability times an importance that is 1 on average); `found`, the other class that
         scores highest in it, and `delta`, by how much it is behind; and the words of the sentence, `position`
         ("vivid", "be") and `semanteme` ("obviously", "confusing", ...), None where the sentence says nothing of it.
-        See `asxai.explain.rules`. `pcs` and `concept_probabilities` have a row per class and a number per concept,
+        See `asxai.explain.rules`. `network` is the `Decision` of a given network, None without one. `pcs` and
+        `concept_probabilities` have a row per class and a number per concept,
         `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
         many pixels of `picture.png` each holds.
 
         `whole` is about the picture as it was given, upright: `width` and `height`, the `box` that the network saw
         (left, top, right, bottom), `polygons` of each concept as in `Whole.polygons`, and `mask_files` of that size.
         """
-        judgement, names = self.judgement, ("predicted", "probability", "tier", "score", "sentence")
+        judgement, names = self.judgement, ("predicted", "probability", "tier", "score", "sentence", "assurance")
         plain = lambda values: [None if np.isnan(v) else round(float(v), 6) for v in values]
         return {name: getattr(self, name) for name in names} | {
             "other": judgement.other,
@@ -133,6 +150,7 @@ class Explanation:
                 "polygons": [self.whole.polygons(mask) for mask in self.masks],
                 "mask_files": self._mask_files("whole"),
             },
+            "network": self.network._asdict() if self.network else None,
         }
 
     def _mask_files(self, kind="mask"):

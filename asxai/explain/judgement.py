@@ -11,6 +11,8 @@ import numpy as np
 from .rules import BARE, CLOSE, RULES, SEMANTEMES, TIERS, Rules, deltas, table_columns
 from .sentences import JudgedConcept, reasons_text, similarity_text
 
+UNSURE = TIERS.index("not sure")
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -25,13 +27,20 @@ class Judgement:
 
 
 def judge(
-    scores: np.ndarray, predicted: int, class_names, names, rules: Rules = RULES, similarity: np.ndarray | None = None
+    scores: np.ndarray,
+    predicted: int,
+    class_names,
+    names,
+    rules: Rules = RULES,
+    similarity: np.ndarray | None = None,
+    tier: int | None = None,
 ) -> Judgement:
     """The assessment of one picture in words: a `Judgement`.
 
     scores: PCS, `(class, concept)`, at least 0; NaN where a class lacks a concept
     predicted: number of the class that the network predicts. class_names, names: of classes and concepts
     similarity: global structural similarity to each class, `(class,)`; NaN where there is none
+    tier: index into `TIERS` where another model of confidence decides it; the table then only chooses words
 
     The competing class has the highest mean PCS over its concepts: R of equation 6 has mean 1 over a class's concepts,
     so that this is the mean semantic probability, weighted by importance. A sum would favour classes of many concepts.
@@ -46,6 +55,9 @@ def judge(
     order = [label for label in np.argsort(-similarity, kind="stable").tolist() if not np.isnan(similarity[label])]
     leads = deltas(scores[None], np.array([predicted]))
     column = int(table_columns(leads.pcs, leads.delta, rules)[0])
+    by_table = tier is None
+    if not by_table:  # of the unsure, the table still says which have reasons
+        column = tier if tier < UNSURE else max(column, UNSURE)
 
     highest = np.fmax.reduce(scores, axis=0)
     judged = []
@@ -67,16 +79,17 @@ def judge(
         link = "" if order[0] == predicted or column == BARE else link  # it speaks against the class of the table
         ordered, equal = [class_names[label] for label in order], int((similarity == best).sum())
         sentence += " " + similarity_text(ordered, equal, clear, link, settled is not None)
-    tier, other = _tier(leads, rules, 0), class_names[rivals[0]] if rivals else None
-    for near in {_tier(leads, rules, shift) for shift in (-CLOSE, CLOSE)} - {tier}:  # one at most, for tiers only rise
+    other, named = class_names[rivals[0]] if rivals else None, TIERS[min(column, UNSURE)]
+    shifts = (-CLOSE, CLOSE) if by_table else ()
+    for near in {_tier(leads, rules, shift) for shift in shifts} - {named}:  # one at most, for tiers only rise
         sentence += f" It is close to “{near}”."
     settled = None if settled is None else class_names[settled]
-    return Judgement(tier, class_names[predicted], other, settled, tuple(judged), sentence)
+    return Judgement(named, class_names[predicted], other, settled, tuple(judged), sentence)
 
 
 def _tier(leads, rules, shift):
     """The tier if all scores of the predicted class were higher by `shift`."""
-    return TIERS[min(int(table_columns(leads.pcs + shift, leads.delta + shift, rules)[0]), len(TIERS) - 1)]
+    return TIERS[min(int(table_columns(leads.pcs + shift, leads.delta + shift, rules)[0]), UNSURE)]
 
 
 def _words(delta, highest, column, rules):

@@ -82,11 +82,22 @@ def _why_nothing(judged, rules):
 
 def _reasons(judged, class_name):
     """A clause for all concepts of the same words, the strongest first; of more than three the weakest are left out."""
+    return [_reason([_Noun(concept.name) for concept in group], *words, class_name) for words, group in _groups(judged)]
+
+
+def _groups(judged):
+    """Concepts that speak for the class, by whether they are vivid and their semanteme."""
     groups = {}
     for concept in judged:
         if concept.semanteme not in (None, "confusing"):
-            groups.setdefault((concept.position == "vivid", concept.semanteme), []).append(_Noun(concept.name))
-    return [_reason(nouns, *words, class_name) for words, nouns in list(groups.items())[:MOST_CLAUSES]]
+            groups.setdefault((concept.position == "vivid", concept.semanteme), []).append(concept)
+    return list(groups.items())[:MOST_CLAUSES]
+
+
+def named_reasons(judged: list[JudgedConcept]) -> list[str]:
+    """Names of the concepts that the sentence gives as reasons for the class, without mere "others"."""
+    shown = lambda group: group if len(group) <= MOST_NAMED else group[: MOST_NAMED - 1]
+    return [concept.name for _, group in _groups(judged) for concept in shown(group)]
 
 
 def _reason(nouns, vivid, semanteme, class_name):

@@ -24,14 +24,14 @@ SMALL = {"fontsize": 9, "color": QUIET}
 
 
 def explanation_panel(
-    picture, masks, concept_names, scores, class_names, similarity, sentence: str, prediction: str, exemplars, predicted
+    picture, masks, concept_names, scores, class_names, similarity, sentence: str, notes: str, exemplars, predicted
 ) -> Drawn:
     """All of one explanation, as in Figure 6.
 
     picture: uint8 `(height, width, 3)`. masks: bool `(concept, height, width)`, all False where a concept is not seen
     scores: PCS `(class, concept)`, at least 0, NaN where a class lacks the concept
     similarity: global structural similarity, `(class,)`
-    sentence, prediction: in words; the second is what the softmax says, for example "a, 99.8 %"
+    sentence, notes: in words; notes are what the tier promises and what the softmax says, a line each
     exemplars: uint8 pictures `(height, width, 3)`, the nearest training pictures
     predicted: name of the predicted class, which is the outermost ring
 
@@ -47,8 +47,9 @@ def explanation_panel(
     tags = dict(zip([k for k in spokes if masks[k].any()], OUTLINES * 2))
     bars = np.argsort(-similarity, kind="stable")[:MOST_BARS]
     bars = bars if first in bars else [*bars[:-1], first]
-    sentence, prediction = wrapped(sentence, LETTERS, 12), wrapped(f"The softmax alone says: {prediction}", LETTERS)
-    below = max(0.21 * sentence.count("\n") + 0.9, 0.24 * len(bars) + 0.7)
+    sentence = wrapped(sentence, LETTERS, 12)
+    notes = "\n".join(wrapped(line, LETTERS + 12, 3) for line in notes.split("\n"))
+    below = max(0.21 * sentence.count("\n") + 0.18 * notes.count("\n") + 0.9, 0.24 * len(bars) + 0.7)
     figure = inch_figure(WIDTH, 5.8 + below)
     draw_picture(inch_axis(figure, 1.35, below + 1.6, 3.3, 3.9), picture, masks, concept_names, tags)
     axis = inch_axis(figure, 5.6, below + 2.15, WIDTH - 5.7, 3.4)
@@ -58,7 +59,7 @@ def explanation_panel(
     back.set(xticks=[], yticks=[], facecolor="0.955")
     back.spines[:].set_visible(False)
     back.text(0.014, 1 - 0.2 / below, sentence, va="top", fontsize=12)
-    back.text(0.014, 0.2 / below, prediction, fontsize=10, color=QUIET)
+    back.text(0.014, 0.2 / below, notes, fontsize=10, color=QUIET)
     more = f"; {len(bars)} of {count} classes" if len(bars) < count else ""
     back.text(0.62, 1 - 0.2 / below, f"global similarity (cosine and structure in HSV){more}", va="top", **SMALL)
     names, texts = [class_names[c] for c in bars], [f"{similarity[c]:.2f}" for c in bars]

@@ -43,10 +43,10 @@ def tier_bars(table: pd.DataFrame) -> Drawn:
 def risk_coverage(curves: dict) -> Drawn:
     """Share of errors among the pictures that a score is surest of, over the share of pictures that these are.
 
-    curves: name -> (coverage, risk, aurc): two arrays of the same length in [0, 1], and the area under the curve
+    curves: name -> `asxai.statistics.RiskCoverage`
     """
     figure, axis = plt.subplots(figsize=(6.6, 4))
-    for colour, line, (name, (coverage, risk, aurc)) in zip(LINE_COLOURS, LINES, curves.items()):
+    for colour, line, (name, (coverage, risk, aurc, *_)) in zip(LINE_COLOURS, LINES, curves.items()):
         label = f"{wrapped(name, 30)}: {aurc:.4f}"
         axis.plot(100 * coverage, 100 * risk, color=colour, ls=line, lw=1.8, label=label)
     axis.set(xlim=(0, 100), xlabel="coverage: the surest pictures, %", ylabel="risk: wrong among these, %")
@@ -55,7 +55,7 @@ def risk_coverage(curves: dict) -> Drawn:
     legend_beside(axis, title="area under the curve (lower is better)")
     tables = [
         pd.DataFrame({"score": name, "coverage": coverage, "risk": risk, "aurc": aurc})
-        for name, (coverage, risk, aurc) in curves.items()
+        for name, (coverage, risk, aurc, *_) in curves.items()
     ]
     return figure, pd.concat(tables, ignore_index=True)
 

@@ -31,7 +31,7 @@ from ..concepts import cells
 from ..concepts.cells import CELLS, MASK_SIZE, cell_parts
 from ..concepts.masks import Region, conceal, semantic_masks, upsample
 from ..data.datasets import Split
-from ..data.features import BATCH, split_features
+from ..data.features import BATCH, Rows, split_features
 from ..data.pictures import to_batch
 from ..statistics import evenly
 
@@ -201,7 +201,7 @@ def fitted(method: str | Method, study: "Study") -> Method:
 
 
 @torch.inference_mode()
-def features(model, pictures: Split | torch.Tensor, size: int) -> torch.Tensor:
+def features(model, pictures: Split | torch.Tensor, size: int) -> Rows | torch.Tensor:
     """Output of a network's fixed part `(picture, channel, height, width)`; that of a split comes from the cache.
 
     What has not three channels is that output already, so that methods on one backbone can share it.

@@ -62,8 +62,8 @@ class Clustering(Method):
     def patches(self, pictures):
         """Batches of `prepared` features."""
         model, values = self.study.model, features(self.study.model, pictures, self.study.config.size)
-        for batch in torch.tensor_split(values, max(1, len(values) // BATCH)):
-            yield self.prepared(model.backbone_map(batch.to(model.feature_mean.device)))
+        for index in torch.tensor_split(torch.arange(len(values)), max(1, len(values) // BATCH)):
+            yield self.prepared(model.backbone_map(values[index].to(model.feature_mean.device)))
 
     def prepared(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features `(picture, channel, height, width)` and which patches count, bool `(picture, height, width)`."""

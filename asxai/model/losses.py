@@ -18,7 +18,8 @@ def best_cosine(maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Best cosine over patches and vectors of the picture's class, and of all other classes: two of `(picture,)`."""
     best = maps.amax(dim=(2, 3, 4))  # (picture, class)
     is_class = F.one_hot(labels, best.shape[1]).bool()
-    return best[is_class], best.masked_fill(is_class, -torch.inf).amax(dim=1)
+    own = best.gather(1, labels[:, None])[:, 0]  # by number, for a GPU must wait to find where a mask is true
+    return own, best.masked_fill(is_class, -torch.inf).amax(dim=1)
 
 
 def class_maps(maps: Tensor, labels: Tensor) -> Tensor:
@@ -100,21 +101,28 @@ def guided_assignment(maps: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
     beside a body, and sums are divided by the weights, so that the loss does not depend on the number of patches.
     """
     maps, groups = class_maps(maps, labels), groups.long()
-    size = torch.bincount(groups.flatten(), minlength=maps.shape[1])
+    flat = groups.flatten()  # counted as bincount does, for which a GPU would have to wait
+    size = flat.new_zeros(maps.shape[1]).scatter_add_(0, flat, torch.ones_like(flat))
     weight = torch.where(size > 0, size.clamp(min=1).to(maps.dtype).rsqrt(), 0)
     return F.cross_entropy(maps / TEMPERATURE, groups, weight=weight)
 
 
 def loss_terms(
-    logits: Tensor, maps: Tensor, labels: Tensor, basis: Tensor, objective: str, groups: Tensor | None = None
+    logits: Tensor,
+    maps: Tensor,
+    labels: Tensor,
+    basis: Tensor,
+    objective: str,
+    groups: Tensor | None = None,
+    targets: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """All terms by name.
+    """All terms by name. targets: probabilities `(picture, class)` for the cross-entropy, by default of the labels.
 
     objective: "paper"; "balanced" for the paper's terms and the balanced assignment; "parts" for the paper's terms and
     the guided assignment, which needs `groups` `(picture, height, width)`.
     """
     terms = {
-        "cross_entropy": F.cross_entropy(logits, labels),  # equation 4
+        "cross_entropy": F.cross_entropy(logits, labels if targets is None else targets),  # equation 4
         "aggregation": aggregation(maps, labels),
         "separation": separation(maps, labels),
         "orthogonality": orthogonality(basis),

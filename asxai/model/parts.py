@@ -116,7 +116,8 @@ class PartGroups:
         self.groups, self.scenes = groups, scenes
         rng = np.random.default_rng([seed, 20])
         self.objects = Objectness(features, pictures, seed)
-        self.classes = [self._fit_class(features[labels == label], rng) for label in range(int(labels.max()) + 1)]
+        classes = range(int(labels.max()) + 1)
+        self.classes = [self._fit_class(features[_members(labels, label, seed)], rng) for label in classes]
 
     @torch.inference_mode()
     def assign(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -145,6 +146,13 @@ class PartGroups:
         centres = _consensus(_votes(patches[:, :, None, None], mixtures)[:, :, 0, 0], self.groups)
         scene = _some(scene if len(scene) > self.scenes else patches, PATCHES, rng)
         return mixtures, centres, _k_means(scene, min(self.scenes, len(scene)), rng)
+
+
+def _members(labels, label, seed):
+    """Numbers of a class's pictures, of many `SAMPLE`, in order."""
+    members = (labels == label).nonzero().flatten()
+    chosen = np.random.default_rng([seed, 30, label]).permutation(len(members))[:SAMPLE]
+    return members[np.sort(chosen)]
 
 
 def _patches(x):

@@ -46,6 +46,9 @@ class ProtoCNN(nn.Module):
     Raises ValueError where a trained stage lies behind one that is joined to it, see `Backbone`.
     """
 
+    # how it is run, not what it is; see `asxai.Config`
+    precision, cache_gb = "float32", 8.0
+
     def __init__(
         self, backbone: Backbone, classes: int, basis_per_class=10, channels=128, trainable="head", orthonormal=False
     ):
@@ -57,7 +60,8 @@ class ProtoCNN(nn.Module):
         backbone.requires_grad_(False)
         backbone.stages[self.fixed_stages :].requires_grad_(True)
         with torch.inference_mode():
-            blank = torch.zeros(1, 3, MINIMUM_SIZE, MINIMUM_SIZE, device=backbone.mean.device)
+            size = getattr(backbone, "size", MINIMUM_SIZE)  # some given networks take one size only
+            blank = torch.zeros(1, 3, size, size, device=backbone.mean.device)
             width = self.backbone_map(self.features(blank)).shape[1]
         # features of a fixed backbone differ in scale by channel; the trainer measures and sets both
         self.register_buffer("feature_mean", torch.zeros(1, width, 1, 1))
@@ -78,6 +82,11 @@ class ProtoCNN(nn.Module):
     @property
     def basis_per_class(self) -> int:
         return self.basis_vectors.shape[1]
+
+    @property
+    def decides(self) -> bool:
+        """Whether the backbone is a given network that is left as it is, with an output for each class."""
+        return bool(self.fixed_stages) and getattr(self.backbone, "outputs", 0) == self.classes
 
     @property
     def device(self) -> torch.device:
@@ -111,7 +120,9 @@ class ProtoCNN(nn.Module):
     def backbone_map(self, features: Tensor) -> Tensor:
         """The backbone's last feature map `(picture, feature, height, width)` from the fixed part's output."""
         features = features.float() if features.dtype == torch.float16 else features  # as they are cached
-        return self.backbone(features, start=self.fixed_stages)
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            result = self.backbone(features, start=self.fixed_stages)
+        return result.float() if result.dtype == torch.bfloat16 else result
 
     def embed(self, features: Tensor) -> Tensor:
         """Embedding `(picture, channel, height, width)` in (0, 1) from the fixed part's output."""

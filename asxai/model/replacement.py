@@ -9,17 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import parallel
+from ..data.augmentation import to_device
+from ..data.features import shared_batches
 from .protocnn import LARGEST_WEIGHT, WRONG_CLASS, ProtoCNN
 
 
 @torch.inference_mode()
 def standardise(model: ProtoCNN, features: Tensor, batch_size: int):
     """Set the model's `feature_mean` and `feature_std`, per channel over training pictures and cells."""
-    total, square, count = 0.0, 0.0, 0
-    for batch in features.split(batch_size):
-        x = model.backbone_map(batch.to(model.device)).cpu().double()  # not every GPU has double precision
-        total, square = total + x.sum(dim=(0, 2, 3)), square + x.square().sum(dim=(0, 2, 3))
-        count += x.shape[0] * x.shape[2:].numel()
+    sums = []
+    for _, batch in shared_batches(features, batch_size):
+        x = model.backbone_map(to_device(batch, model.device)).cpu().double()  # not every GPU has double precision
+        sums.append((x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.shape[0] * x.shape[2:].numel()))
+    total, square, count = (sum(values) for values in zip(*parallel.dealt(sums)))
     mean = total / count
     std = (square / count - mean.square()).clamp(min=0).sqrt()
     std[std < 1e-6] = 1  # a dead channel stays zero instead of becoming noise
@@ -40,9 +43,9 @@ def replace_basis_vectors(model: ProtoCNN, features: Tensor, labels: Tensor, bat
     best = torch.full(shape[:2], -torch.inf, device=device)  # (class, basis)
     where = torch.zeros(*shape[:2], 3, dtype=torch.long, device=device)  # picture, row, column
     patches = torch.zeros(shape, device=device)
-    for start in range(0, len(labels), batch_size):
+    for start, batch in shared_batches(features, batch_size):
         batch_labels = labels[start : start + batch_size].to(device)
-        out = model(features[start : start + batch_size].to(device))
+        out = model(to_device(batch, device))
         for label in batch_labels.unique():
             members = (batch_labels == label).nonzero().flatten()
             maps = out.maps[members, label]  # (picture, basis, height, width)
@@ -55,6 +58,7 @@ def replace_basis_vectors(model: ProtoCNN, features: Tensor, labels: Tensor, bat
             best[label] = torch.where(better, cosine, best[label])
             where[label] = torch.where(better[:, None], index, where[label])
             patches[label] = torch.where(better[:, None], patch, patches[label])
+    best, where, patches = _best_of_all(best, where, patches)
     if not torch.isfinite(best).all():
         empty = [int(i) for i in (~torch.isfinite(best)).any(dim=1).nonzero()]
         raise ValueError(f"classes {empty} have no training pictures to take patches from")
@@ -63,15 +67,25 @@ def replace_basis_vectors(model: ProtoCNN, features: Tensor, labels: Tensor, bat
     return {"picture": picture.tolist(), "row": row.tolist(), "column": column.tolist(), "cosine": best.cpu().tolist()}
 
 
-def fit_last_layer(model: ProtoCNN, similarity: Tensor, labels: Tensor, l1: float):
+def _best_of_all(*found):
+    """Of what each process found, the best cosine with its place and patch; of equals that of the first picture."""
+    if parallel.size() == 1:
+        return found
+    cosine, where, patches = (torch.stack(each) for each in zip(*parallel.dealt([[part.cpu() for part in found]])))
+    first = torch.where(cosine == cosine.amax(dim=0), where[..., 0], len(where) + where[..., 0].max()).argmin(dim=0)
+    pick = lambda each: each.gather(0, first.view(1, *first.shape, *[1] * (each.ndim - 3)).expand(1, *each.shape[1:]))
+    return tuple(pick(each)[0].to(part.device) for each, part in zip((cosine, where, patches), found))
+
+
+def fit_last_layer(model: ProtoCNN, similarity: Tensor, labels: Tensor, l1: float, targets: Tensor | None = None):
     """Stage 3: cross-entropy plus `l1` times the sum of |weights to other classes' vectors|, weights in [-0.5, 1].
 
     Convex in the weights, so that there is one best value; L-BFGS-B finds it. A weight to another class is written as
     the difference of two positive parts, which makes its absolute value smooth.
-    similarity: `(picture, class, basis)`.
+    similarity: `(picture, class, basis)`. targets: probabilities `(picture, class)`, by default of the labels.
     """
     x = similarity.flatten(1).double().numpy()  # (picture, class * basis)
-    target = F.one_hot(labels, model.classes).double().numpy()
+    target = (F.one_hot(labels, model.classes) if targets is None else targets).double().numpy()
     penalty = l1 * (1 - model.own_class().flatten(1).double().numpy())  # (class, class * basis)
 
     def weights_of(parts):

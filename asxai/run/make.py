@@ -12,7 +12,7 @@ from asxai import paths
 
 from . import plan
 from .kernel import alone, execute
-from .parameters import check_input, named_texts, plan_parameters
+from .parameters import check_input, named_texts, plan_parameters, read_parameters
 from .plan import Places, RunError, elapsed, short
 from .tidy import tidy
 
@@ -55,7 +55,14 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
         for data_set in filter(pictures.get, pictures):
             if told := plan.put_aside(data_set, pictures[data_set], places):
                 report(places, told)
-        for notebook, data_set in pairs:
+        if command == "study" and (address := os.environ.get("ASXAI_DASK")):
+            from .cluster import jobs, work_through  # imports torch
+
+            waiting = [(notebook.stem, data_set) for notebook, data_set in pairs if stale(notebook, data_set)[1]]
+            every = {one.stem: read_parameters(one) | parameters[one.stem] for one in notebooks}
+            work_through(jobs(waiting, every), address, lambda line: report(places, line))
+        begun = time.monotonic()
+        for number, (notebook, data_set) in enumerate(pairs, 1):
             name, title = notebook.stem, f"{notebook.stem} on {paths.slug(data_set)}"
             if data_set in failed:
                 report(places, f"left out  {title}: {failed[data_set]} failed")
@@ -78,8 +85,10 @@ def make_figures(command: str, data_sets=(), names=(), texts=None, places: Place
             written = [figure for figure, state in now.items() if before.get(figure) != state]
             text = json.dumps({"made from": prints, "parameters": given, "figures": written}, indent=1)
             paths.write_atomically(stamp, lambda path: path.write_text(text, encoding="utf-8"))
-            report(places, f"done      {title} in {elapsed(start)}, {len(written)} files in figures")
             executed += 1
+            left = (time.monotonic() - begun) / executed * (len(pairs) - number) / 60
+            told = f"{len(written)} files in figures; {number} of {len(pairs)}, about {left:.0f} min left"
+            report(places, f"done      {title} in {elapsed(start)}, {told}")
     if not failed:
         where = f"figures are in {short(places.figures)}, executed notebooks in {short(places.runs / 'notebooks')}"
         print(f"{executed} executed, {len(pairs) - executed} up to date; {where}")

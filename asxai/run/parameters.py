@@ -63,6 +63,8 @@ def _given(name: str, known: dict, fields: dict, texts: dict[str, str]) -> dict:
     """What `texts` say of a notebook's parameters; what it does not know goes into `training`, if `Config` knows it."""
     given = {one: convert(one, text, known[one]) for one, text in texts.items() if one in known}
     others = {one: convert(one, text, fields[one]) for one, text in texts.items() if one in set(fields) - set(known)}
+    if os.path.isfile(others.get("weights", "")):  # a notebook runs elsewhere
+        others["weights"] = os.path.abspath(others["weights"])
     if "training" in known and others:
         given["training"] = given.get("training", known["training"]) | others
     if twice := sorted(set(given.get("training", ())) & set(known)):

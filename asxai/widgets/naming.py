@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 from ..concepts.cells import own_class_maps
-from ..concepts.names import write_names_file
+from ..concepts.names import looked_at, write_names_file
 from ..data.pictures import to_batch
 from ..figures.style import OUTLINE
 from ..traits.pictures import windows_around
@@ -24,7 +24,7 @@ def concept_strips(study: "Study", concepts: "Concepts", count: int = 5, side: i
     Its mask is outlined, and a line parts two pictures. White where there are fewer. The classes take turns, so that a
     concept of several classes is seen in each.
     """
-    train, side = study.data.train, min(side, study.config.size)
+    train, side = looked_at(study), min(side, study.config.size)
     maps = own_class_maps(study, train)
     best = concepts.exemplars(maps, train.labels, count)
     strips = []

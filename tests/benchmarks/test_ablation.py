@@ -115,7 +115,7 @@ def test_without_replacement_has_the_old_vectors_and_a_last_layer_for_them(study
     assert all(torch.equal(value, before[name]) for name, value in study.model.state_dict().items())
     assert other.folder.parent == study.folder and other.data is study.data
     train = study.data.train
-    features, labels = study.features(train)[0], torch.from_numpy(train.labels)
+    features, labels = study.features(train)[0][:], torch.from_numpy(train.labels)
     old = study.model.last_layer.weight
 
     def loss(weight):  # what stage 3 minimises
@@ -148,7 +148,7 @@ def test_places_of_a_network_are_the_cells_of_its_masks(arm, study):
 def test_hidden_cells_count_as_the_lowest(corners, study):
     split = study.data.train.take([0, 4, 9])
     cells = corners.masks(split, 0, 6)
-    maps = study.model.backbone_map(study.features(split)[0]).detach()
+    maps = study.model.backbone_map(study.features(split)[0][:]).detach()
     mean, highest = concept_cosines.hidden_cells(study, split, cells)
     assert highest.shape == mean.shape == (3, 3, maps.shape[1])
     for k, i, channel in np.ndindex(3, 3, 12):
@@ -204,7 +204,7 @@ def test_traits_on_cells(corners, study):
     for split, chosen, hidden in ((study.data.train, [0, 2, 5, 8, 10], made), (study.data.test, [0, 2, 3, 5], seen)):
         part = split.take(chosen)  # of class 0, evenly spread
         unit = study.model.feature_std.flatten()
-        whole.append(study.model.backbone_map(study.features(part)[0]).detach().amax(dim=(2, 3)) / unit)
+        whole.append(study.model.backbone_map(study.features(part)[0][:]).detach().amax(dim=(2, 3)) / unit)
         hidden += [concept_cosines.hidden_cells(study, part, corners.masks(part, 0, 6))[1] / unit]
     expected = semantic_vector(whole[0], made[0][1])
     assert own.vectors[1].channels.tolist() == expected.channels.tolist()

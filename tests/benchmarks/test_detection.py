@@ -1,15 +1,14 @@
 """Detectors of strangers on a tiny study of drawn animals, against the textbook and plain loops."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from helpers import QUICK, concepts_by_hand
 
 from asxai.benchmarks import detection
-from asxai.benchmarks.detection import CONCEPTS, ENERGY, MAHALANOBIS, MSP, NEAREST, PCS, detection_scores
+from asxai.benchmarks.detection import CONCEPTS, ENERGY, EXPLANATION, MAHALANOBIS, MSP, NEAREST, VIM, detection_scores
 from asxai.data.pictures import to_batch
+from asxai.explain.confidence import evidence, weakest_leads
 from asxai.explain.explainer import Explainer
 from asxai.explain.scores import concept_activation
 
@@ -28,20 +27,9 @@ def strange(study):
     return pictures
 
 
-def slow_weakest_leads(values, label, count=2):
-    """For one picture, `(class, concept)`."""
-    leads = []
-    for k in range(values.shape[1]):
-        rivals = [values[c, k] for c in range(len(values)) if c != label and not math.isnan(values[c, k])]
-        if not math.isnan(values[label, k]):
-            leads.append(values[label, k] - max(rivals, default=0.0))
-    weakest = sorted(leads)[:count]
-    return sum(weakest) / len(weakest) if weakest else 0.0
-
-
 def test_detection_scores_against_the_textbook(explainer, study, strange, monkeypatch):
     scores, out = detection_scores(explainer, strange), study.activate(list(strange))
-    assert list(scores) == [PCS, CONCEPTS, MSP, ENERGY, MAHALANOBIS, NEAREST]
+    assert list(scores) == [EXPLANATION, CONCEPTS, MSP, ENERGY, MAHALANOBIS, NEAREST, VIM]
     assert all(values.shape == (6,) and np.isfinite(values).all() for values in scores.values())
     logits = out.logits.double().numpy()
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -62,24 +50,16 @@ def test_detection_scores_against_the_textbook(explainer, study, strange, monkey
     monkeypatch.setattr(detection, "NEIGHBOURS", 10_000)  # more than there are training pictures
     np.testing.assert_allclose(detection_scores(explainer, strange)[NEAREST], distances[:, -1], atol=1e-3)
 
-    pcs, softmax = explainer.pcs(strange)
-    activation = concept_activation(explainer.concepts, out.similarity)
-    for name, values in ((PCS, pcs), (CONCEPTS, activation)):
-        expected = [-slow_weakest_leads(one, label) for one, label in zip(values, softmax.argmax(axis=1))]
-        np.testing.assert_allclose(scores[name], expected, atol=1e-4)
+    residual = np.linalg.svd(known)[2][5:]  # half of ten dimensions, the least of the training pictures
+    length = lambda rows: np.linalg.norm(rows @ residual.T, axis=1)
+    logit = (known @ study.model.last_layer.weight.detach().double().numpy().T).max(axis=1)
+    virtual = logit.mean() / length(known).mean() * length(new) - np.logaddexp.reduce(logits, axis=1)
+    np.testing.assert_allclose(scores[VIM], virtual, rtol=1e-3, atol=1e-3)
 
-
-@pytest.mark.parametrize("count", [1, 2, 9])
-def test_weakest_leads_against_a_loop(count):
-    rng = np.random.default_rng(0)
-    values, predicted = rng.normal(size=(30, 4, 5)), rng.integers(0, 4, 30)
-    values[:, rng.random((4, 5)) < 0.4] = np.nan
-    values[:, 2] = np.nan  # a class without concepts
-    before = values.copy()
-    leads = detection.weakest_leads(values, predicted, count)
-    np.testing.assert_allclose(leads, [slow_weakest_leads(v, p, count) for v, p in zip(values, predicted)], atol=1e-12)
-    np.testing.assert_array_equal(values, before)
-    assert (leads[predicted == 2] == 0).all() and (leads != 0).any()
+    predicted, activation = logits.argmax(axis=1), concept_activation(explainer.concepts, out.similarity)
+    np.testing.assert_allclose(scores[CONCEPTS], -weakest_leads(activation, predicted), atol=1e-4)
+    odds = explainer.confidence.log_odds(evidence(explainer, out.similarity, out.logits))
+    np.testing.assert_allclose(scores[EXPLANATION], -odds, rtol=1e-3, atol=1e-2)
 
 
 def test_a_split_is_scored_from_its_cached_features(explainer, study):

@@ -78,7 +78,7 @@ def test_gradient_activation_by_finite_differences(study):
 
     Not where the two best cells of a vector tie in float32: they share the gradient then.
     """
-    features, step, checked = study.features(of_class(study, 1, 4))[0], 1e-8, 0
+    features, step, checked = study.features(of_class(study, 1, 4))[0][:], 1e-8, 0
     products, model = importance.gradient_activation(study.model, features, 1), study.model.double()
     try:
         with torch.no_grad():
@@ -131,7 +131,7 @@ def test_sobol_indices_find_the_concept_that_the_logit_hangs_on(monkeypatch):
 def test_faded_logits_are_those_of_the_whole_embedding(study):
     """Cells that no concept touches are left out of the sum: the same as with them, one point at a time."""
     with torch.inference_mode():
-        embedding = study.model.embed(study.features(of_class(study, 0, 1))[0])[0]
+        embedding = study.model.embed(study.features(of_class(study, 0, 1))[0][:])[0]
         generator = torch.Generator().manual_seed(0)
         inside = torch.zeros(2, *embedding.shape[1:])
         inside[0, :2, :2], inside[1, 1, :] = 1, torch.rand(embedding.shape[2], generator=generator)

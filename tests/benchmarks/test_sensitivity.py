@@ -81,7 +81,7 @@ def test_panel_shows_the_filters_that_overlap_most(study, ranks, monkeypatch):
     assert panel["names"] == list(one.names) and (panel["filter_concepts"] == votes).all()
     assert len(panel["pictures"]) == 2 and panel["intervals"].shape == (2, 2)
     with torch.inference_mode():
-        maps = study.model.embed(study.features(one.shown)[0])
+        maps = study.model.embed(study.features(one.shown)[0][:])
     pixels = study.pictures(list(one.shown.paths))
     for k, examples in enumerate(panel["examples"]):
         overlap = one.iou[:, :, k].mean(axis=0)

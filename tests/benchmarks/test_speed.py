@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asxai import paths
-from asxai.benchmarks import speed
+from asxai.benchmarks import scaling, speed
 
 CPU = torch.device("cpu")
 
@@ -49,7 +49,32 @@ def test_the_table_of_measurements(monkeypatch, capsys):
     for name in ("training_step", "replacement"):
         monkeypatch.setattr(speed, name, lambda device, pictures: speed.paired_ratio(lambda: None, lambda: None))
     monkeypatch.setattr(speed, "cached_epoch", lambda device, pictures: 0.5)
-    speed.main("cpu")
-    table = pd.read_csv(paths.RUNS / "bench.csv")
-    assert table["unit"].tolist() == ["ratio", "ratio", "s", "GiB"] and table["value"][2] == 0.5
-    assert table["what"][0] in capsys.readouterr().out and (table["value"] >= 0).all()
+    monkeypatch.setattr(speed, "inversion", lambda device, pictures: (20.0, 4.0, 0.2))
+    monkeypatch.setattr(speed, "explaining", lambda device, folder: ([26.0, 10.0], 3.0))
+    sizes = lambda count, device: dict(pictures=count, peak=1 + count / 10_000, seconds=count / 100)
+    monkeypatch.setattr(speed, "measured", sizes)
+    speed.main("cpu", "300", "3000")
+    table = pd.read_csv(paths.FIGURES / "bench.csv").set_index("what")
+    assert table["value"]["epoch on cached features, 128 pictures in 1 view"] == 0.5
+    assert table["value"]["peak memory, 3000 / 300 pictures"] == pytest.approx(1.3 / 1.03, abs=1e-3)
+    assert table["value"]["seconds a picture, 3000 / 300 pictures"] == 1
+    assert table.index[0] in capsys.readouterr().out and (table["value"] >= 0).all() and (table["cores"] > 0).all()
+
+
+def test_the_race_is_between_both_methods_of_inversion(monkeypatch):
+    targets = []
+    monkeypatch.setattr(
+        speed, "race", lambda network, goal, size, steps: (targets.append((goal, size, steps)), RACE)[1]
+    )
+    pictures = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    assert speed.inversion(CPU, pictures, steps=3) == (8.0, 4.0, 0.5)
+    ((goal, size, steps),) = targets
+    assert goal.shape[2:] == (8, 8) and (size, steps) == (128, 3)
+
+
+RACE = (pd.DataFrame({"method": ["paper", "fast"], "speedup": [1.0, 8.0], "seconds_to_reach": [4.0, 0.5]}), {})
+
+
+def test_a_study_of_drawn_pictures_says_what_it_took():
+    row = scaling.measured(250, 64, backbone="resnet18", channels=16, basis_per_class=2, objective="paper")
+    assert row["pictures"] == 250 and row["seconds"] > row["training"] > 0 and 0 < row["imports"] < row["peak"] < 8

@@ -11,10 +11,12 @@ import asxai
 import menagerie
 from asxai.benchmarks import trustworthy as trust
 from asxai.benchmarks.claims import seed_row
+from asxai.benchmarks.guarantee import guarantee_table, known_answers
 from asxai.concepts.concepts import Concepts
 from asxai.concepts.masks import FILLS
 from asxai.data.datasets import spread_over
 from asxai.data.pictures import to_batch
+from asxai.explain.disturbed import best_windows
 from asxai.explain.explainer import Explainer
 from asxai.explain.rules import RULES, TIERS, tiers
 from asxai.explain.scores import concept_activation
@@ -117,7 +119,7 @@ def test_a_pixel_to_avoid_outweighs_all_that_is_wanted():
     worth = torch.from_numpy(wanted.astype(np.float32) - SIZE**2 * avoided.astype(np.float32))[None]
     *window, left_over = best_window(avoided, wanted)
     assert left_over == 0
-    np.testing.assert_array_equal(trust._windows(pictures, worth)[0], cut(pictures[0], *window))
+    np.testing.assert_array_equal(best_windows(pictures, worth, round(0.45 * SIZE))[0], cut(pictures[0], *window))
 
 
 def test_removed_parts_and_background_are_drawn_anew(study, sets, chosen):
@@ -146,7 +148,7 @@ def check_photographs(study, concepts, sets, split, background):
     size = study.config.size
     for i, (picture, label) in enumerate(zip(to_batch(split.paths, size), split.labels)):
         with torch.inference_mode():
-            maps = study.model(study.features(split.take([i]))[0]).maps[:, label]
+            maps = study.model(study.features(split.take([i]))[0][:]).maps[:, label]
         strong = concepts.masks(maps, [label], size)[0].any(dim=0)  # where any concept is strong,
         at = np.arange(size) * 28 // size  # the cell of each pixel
         won = (concepts.winners(maps, [label])[0] > 0)[at][:, at]  # and where any wins
@@ -237,7 +239,8 @@ def planted(leads, right, softmax=None, black_box=None, black_box_right=None):
     named = np.where((right if black_box_right is None else black_box_right) == right, 0, 1)  # by the black box
     scores = np.stack([leads.clip(0), (-leads).clip(0)], axis=1)
     both = [np.stack([values, 1 - values], axis=1) for values in (sure, np.where(named == 0, box, 1 - box))]
-    return trust.Answers(scores, *both, np.where(right, 0, 1))
+    odds, tier = leads.mean(axis=1), tiers(scores, np.zeros(len(leads), int))
+    return trust.Answers(scores, *both, odds, tier, np.where(right, 0, 1))
 
 
 SURE, LIKELY, UNSURE = [0.9, 0.9], [0.4, 0.4], [0.0, 0.0]
@@ -301,15 +304,6 @@ def test_tiers_table_of_planted_answers():
     assert list(trust.tiers_table({trust.CLEAN: SOME[trust.CLEAN]}, RULES)["set"].unique()) == [trust.CLEAN]
 
 
-def test_tiers_table_of_a_study(explainer, answered):
-    table = trust.tiers_table(answered, explainer.rules)
-    counts = {name: np.bincount(tiers(one.scores, one.predicted), minlength=3) for name, one in answered.items()}
-    for name, of_set in counts.items():
-        assert table[table["set"] == name]["pictures"].tolist() == [*of_set, of_set.sum()]
-    rest = sum(of_set for name, of_set in counts.items() if name != trust.CLEAN)
-    assert table[table["set"] == trust.CONFUSING]["pictures"].tolist() == [*rest, 34]
-
-
 def test_softmax_table():
     table = trust.softmax_table(SOME, RULES).set_index(["set", "network"])
     expected = {
@@ -329,61 +323,33 @@ def test_softmax_table():
     assert modest[["right then", "not sure then"]].isna().all(axis=None) and modest["above .9"].tolist() == [0, 0]
 
 
-def test_concept_confidence_against_a_loop():
-    rng = np.random.default_rng(0)
-    scores, predicted = rng.random((20, 3, 5)), rng.integers(0, 3, 20)
-    scores[:, rng.random((3, 5)) < 0.3] = NAN
-    scores[:, 1] = np.where(predicted[:, None] == 1, NAN, scores[:, 1])  # a predicted class without any concept
-    scores *= np.where(predicted[:, None] == np.arange(3), 1, 0.1)[..., None] ** (np.arange(20)[:, None, None] % 2)
-    expected, before = [], scores.copy()
-    for one, label in zip(scores, predicted):
-        named = [value for value in one[label] if not np.isnan(value)]
-        others = [value for c in range(3) if c != label for value in one[c] if not np.isnan(value)]
-        expected.append((sum(named) / len(named) if named else 0.0) - max(others, default=0.0))
-    np.testing.assert_allclose(trust.concept_confidence(scores, predicted), expected, atol=1e-12)
-    np.testing.assert_array_equal(scores, before)
-    assert (predicted == 1).any() and min(expected) < 0 < max(expected)
-    alone = np.array([[[0.5, 1.5, NAN]], [[NAN] * 3]])  # of one class: its mean score
-    assert trust.concept_confidence(alone, np.array([0, 0])).tolist() == [1.0, 0.0]
-
-
 def test_confidences_of_all_sets():
-    values = trust.confidences(SOME)
+    values, leads = trust.confidences(SOME), [0.9, 0.9, 0.4, 0, 0.9, 0, 0, 0, 0.4]
     assert list(values) == [trust.EXPLANATION, trust.SOFTMAX, trust.BLACK_BOX]
-    np.testing.assert_allclose(values[trust.EXPLANATION][0], [0.9, 0.9, 0.4, 0, 0.9, 0, 0, 0, 0.4])
+    np.testing.assert_allclose(values[trust.EXPLANATION][0], 1 / (1 + np.exp(-np.array(leads))))
     np.testing.assert_allclose(values[trust.SOFTMAX][0], [0.95, 0.99, 0.6, 0.92, 0.9, 0.95, 0.91, 0.7, 0.99])
     np.testing.assert_allclose(values[trust.BLACK_BOX][0][:4], [0.6, 0.97, 0.99, 0.91])
     for name in (trust.EXPLANATION, trust.SOFTMAX):
         assert values[name][1].tolist() == [True, True, True, False, True, False, True, False, False]
     assert values[trust.BLACK_BOX][1][:4].tolist() == [True, False, True, True]
-    beyond = {trust.CLEAN: planted([[1.7, 1.5], [-0.4, -0.6]], [True, False])}
-    assert trust.confidences(beyond)[trust.EXPLANATION][0].tolist() == [1, 0]  # PCS and leads leave [0, 1]
-    assert trust.confidences(beyond, clipped=False)[trust.EXPLANATION][0].tolist() == pytest.approx([1.6, -0.6])
-
-
-def test_risk_keeps_the_order_of_confidences_outside_of_0_to_1():
-    leads = [[-0.2, -0.2], [-0.8, -0.8], [-0.5, -0.5], [1.2, 1.2], [1.5, 1.5]]
-    sets = {trust.CLEAN: planted(leads, [True, False, False, False, True])}
-    table = trust.confidence_table(sets, draws=2).set_index(["confidence", "measure"])["value"]
-    risk = [0, 1 / 2, 1 / 3, 2 / 4, 3 / 5]  # from the surest on: right, wrong, right, wrong, wrong
-    assert table[(trust.EXPLANATION, "AURC")] == pytest.approx(np.mean(risk))
-    assert table[(trust.EXPLANATION, "ECE")] == pytest.approx(
-        slow_calibration_error([0, 0, 0, 1, 1], [1, 0, 0, 0, 1], 10)
-    )
 
 
 def test_confidence_table_against_the_measures():
     table = trust.confidence_table(SOME, draws=100)
     pd.testing.assert_frame_equal(table, trust.confidence_table(SOME, draws=100))  # the same draws
-    table, unclipped = table.set_index(["confidence", "measure"]), trust.confidences(SOME, clipped=False)
-    assert len(table) == 6
+    table = table.set_index(["confidence", "measure"])
+    assert len(table) == 9
     for name, (values, right) in trust.confidences(SOME).items():
-        ece, curve = table.loc[(name, "ECE")], table.loc[(name, "AURC")]
-        assert ece["value"] == pytest.approx(slow_calibration_error(values, right, 10))
-        assert curve["value"] == pytest.approx(risk_coverage(*unclipped[name]).aurc)
-        for row in (ece, curve):
-            assert 0 <= row["low"] < row["high"] <= 1
-        assert curve["low"] <= curve["value"] <= curve["high"]
+        curve = risk_coverage(values, right)
+        ece = slow_calibration_error(values, right, 10)
+        for measure, value in (("ECE", ece), ("AURC", curve.aurc), ("AUGRC", curve.augrc)):
+            row, of_softmax = table.loc[(name, measure)], table.loc[(trust.SOFTMAX, measure), "value"]
+            assert row["value"] == pytest.approx(value)
+            assert row["difference"] == pytest.approx(value - of_softmax)
+            assert 0 <= row["low"] <= row["high"] <= 1
+            assert row["difference_low"] <= row["difference_high"]
+    alike = table.loc[trust.SOFTMAX, ["difference", "difference_low", "difference_high"]]
+    assert (alike == 0).all(axis=None)
 
 
 def test_bootstrap_keeps_the_number_of_pictures_of_each_set():
@@ -409,32 +375,31 @@ def test_activation_table(study, explainer, concepts):
 # --- Claims ----------------------------------------------------------------------------------------------------------
 
 
-def claim_rows(answered, others=NOTHING, rules=RULES, draws=5):
-    tables = (
-        trust.tiers_table(answered, rules),
-        trust.softmax_table(answered, rules),
-        trust.confidence_table(answered, draws),
-    )
-    return {row["claim"]: row for row in trust.claims(*tables, others)}
+def claim_rows(answered, others=NOTHING, broken=0.02, draws=5):
+    tables = (trust.tiers_table(answered), trust.softmax_table(answered), trust.confidence_table(answered, draws))
+    kept = pd.DataFrame({"tier": TIERS[:1], "broken": [broken]})
+    return {row["claim"]: row for row in trust.claims(*tables, kept, answered, RULES, others)}
 
 
 def test_claims():
     rows = claim_rows(SOME)
-    areas = {name: risk_coverage(*trust.confidences(SOME)[name]).aurc for name in (trust.EXPLANATION, trust.SOFTMAX)}
+    own, softmax = (risk_coverage(*trust.confidences(SOME)[name]) for name in (trust.EXPLANATION, trust.SOFTMAX))
     expected = {
+        "guarantee_broken": (0.02, "yes"),
         "sure_accuracy": (1, "yes"),
         "sure_coverage": (0.5, "no"),
+        "sure_coverage: table": (0.5, ""),
         "probably_accuracy": (1, ""),
         "not_sure_on_confusing": (0.6, "no"),
         "softmax_sure_on_confusing": (0.6, "yes"),
         "black_box_sure_on_confusing": (0.6, "yes"),
         "not_sure_where_softmax_is": (2 / 3, "no"),
         "not_sure_where_softmax_is_wrong": (1 / 2, "no"),
-        "aurc_explanation": (
-            areas[trust.EXPLANATION],
-            "yes" if areas[trust.EXPLANATION] <= areas[trust.SOFTMAX] else "no",
-        ),
-        "aurc_softmax": (areas[trust.SOFTMAX], ""),
+        "not_sure_where_softmax_is_wrong: table": (1 / 2, ""),
+        "aurc_explanation": (own.aurc, "yes" if own.aurc <= softmax.aurc else "no"),
+        "aurc_softmax": (softmax.aurc, ""),
+        "augrc_explanation": (own.augrc, "yes" if own.augrc <= softmax.augrc else "no"),
+        "augrc_softmax": (softmax.augrc, ""),
     }
     assert list(rows) == list(expected)
     for name, (here, holds) in expected.items():
@@ -448,10 +413,12 @@ def test_nothing_is_claimed_about_pictures_that_there_are_none_of():
     assert "not_sure_where_softmax_is_wrong" not in claim_rows(right), "it is right wherever it is sure"
     assert "not_sure_where_softmax_is" in claim_rows(right)
     alone = claim_rows({trust.CLEAN: planted([SURE] * 3 + [UNSURE] * 2, [True] * 5)})
-    assert list(alone) == ["sure_accuracy", "sure_coverage", "aurc_explanation", "aurc_softmax"]
+    first = ["guarantee_broken", "sure_accuracy", "sure_coverage", "sure_coverage: table", "aurc_explanation"]
+    assert list(alone) == [*first, "aurc_softmax", "augrc_explanation", "augrc_softmax"]
     assert alone["sure_coverage"]["here"] == 0.6 and alone["sure_coverage"]["holds"] == "yes"  # the target itself
     never = claim_rows({trust.CLEAN: planted([UNSURE], [True])})
-    assert list(never)[0] == "sure_coverage" and never["sure_coverage"]["holds"] == "no", "and no accuracy of nothing"
+    assert list(never)[1] == "sure_coverage" and never["sure_coverage"]["holds"] == "no", "and no accuracy of nothing"
+    assert claim_rows(SOME, broken=0.06)["guarantee_broken"]["holds"] == "no"
 
 
 def test_claims_over_seeds():
@@ -468,6 +435,8 @@ def test_claims_over_seeds():
 def test_another_seed_is_one_row_of_the_same_claims(study, strangers, chosen):
     explainer = Explainer(study)
     sets = trust.confusing_pictures(study, study.data.test, explainer.concepts, HIDDEN, strangers, 6)
-    rows = claim_rows(trust.answers(explainer, study.data.test, sets, chosen[0].labels), draws=2)
-    row = trust.seed_claims(study, HIDDEN, strangers, 6)
-    pd.testing.assert_frame_equal(row, seed_row(0, list(rows.values())))
+    answered = trust.answers(explainer, study.data.test, sets, chosen[0].labels)
+    tables = trust.tiers_table(answered), trust.softmax_table(answered), trust.confidence_table(answered, draws=2)
+    kept = guarantee_table(known_answers(explainer))
+    rows = trust.claims(*tables, kept, answered, explainer.rules, NOTHING)
+    pd.testing.assert_frame_equal(trust.seed_claims(study, HIDDEN, strangers, 6), seed_row(0, rows))

@@ -1,6 +1,7 @@
 """Names of concepts, by true parts and from the file that a person fills in."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from helpers import LAYOUT, planted_concepts
 
 from asxai.concepts.cells import part_iou
 from asxai.concepts.grouping import find_concepts
-from asxai.concepts.names import name_by_parts, names_from_file, names_template
+from asxai.concepts.names import looked_at, name_by_parts, names_from_file, names_template
+from asxai.data.datasets import Split
 
 CLASSES = ("one", "two", "three")
 HASHES, SOURCES = [f"hash{i}" for i in range(36)], [f"class {i // 12}/é{i}.jpg" for i in range(36)]
@@ -141,3 +143,14 @@ def test_a_broken_file_of_names_is_refused_and_kept(tmp_path, data, concepts, te
         with pytest.raises(ValueError, match=f"names.json is no file of names .*{reason}.*mend it"):
             call()
     assert path.read_text(encoding="latin-1") == text
+
+
+def test_many_pictures_are_spread_over_classes_and_few_are_all_used(monkeypatch):
+    labels = np.repeat([0, 1, 2], [40, 7, 30])
+    train = Split(tuple(map(str, range(77))), labels, tuple(map(str, range(77))))
+    study = SimpleNamespace(data=SimpleNamespace(train=train), class_names=("a", "b", "c"))
+    assert looked_at(study) is train
+    monkeypatch.setattr("asxai.concepts.names.LOOKED_AT", 30)
+    some = looked_at(study)
+    assert some.class_counts().tolist() == [10, 7, 10] and some.origin[0] is train
+    assert {"0", "39", "40", "46", "47", "76"} <= set(some.paths), "from the first to the last of a class"

@@ -14,7 +14,6 @@ from asxai.explain.explanation import Explanation
 from asxai.explain.judgement import judge
 from asxai.explain.rules import RULES, TIERS, Rules, tiers
 from asxai.explain.scores import concept_activation
-from asxai.explain.similarity import Prototypes, global_similarity
 
 
 def same(first, second, tolerance=0.0):
@@ -108,12 +107,6 @@ def test_percentile_is_that_of_the_masks(study, explainer, explanations):
         explainer.explain(study.data.test.paths[3], percentile=100)
 
 
-def test_similarity_is_the_global_one(study, concepts, explanations):
-    pictures = to_batch([one.picture for one in explanations], 96)
-    expected = global_similarity(Prototypes.of(study, concepts), pictures, study.activate(list(pictures)).maps)
-    np.testing.assert_allclose(stacked(explanations, "similarity"), expected, atol=1e-5)
-
-
 def test_exemplars_are_the_nearest_training_pictures_of_the_predicted_class(study, explanations):
     train = study.data.train
     known = study.similarity(train).double().numpy()
@@ -133,19 +126,12 @@ def test_exemplars_are_the_nearest_training_pictures_of_the_predicted_class(stud
 def test_a_class_of_few_training_pictures_has_few_exemplars(study, concepts):
     explainer, train = Explainer(study, concepts), study.data.train
     few = train.take(np.concatenate([np.flatnonzero(train.labels == 0)[:2], np.flatnonzero(train.labels == 1)[:3]]))
-    explainer.__dict__["_training"] = study.similarity(few).flatten(1), torch.from_numpy(few.labels)
+    explainer.__dict__["training"] = study.similarity(few).flatten(1), torch.from_numpy(few.labels)
     counts = {
         (one.predicted, len(one.exemplars), len(one.exemplar_sources))
         for one in explainer.explain(list(study.data.test.paths))
     }
     assert counts == {(study.class_names[0], 2, 2), (study.class_names[1], 3, 3)}
-
-
-def test_a_training_picture_is_its_own_nearest(study, explainer):
-    for one, path in zip(explainer.explain(list(study.data.train.paths[:3])), study.data.train.paths):
-        if one.predicted == path.parent.name:
-            assert one.exemplar_sources[0] == f"{path.parent.name}/{path.name}"
-            np.testing.assert_array_equal(one.exemplars[0], one.picture)
 
 
 # --- Many pictures at once, other rules, fewer concepts --------------------------------------------------------------
@@ -172,6 +158,12 @@ def test_a_split_has_the_scores_of_its_pictures(study, explainer):
 def test_rules_are_those_of_the_explainer(study, concepts, rules, tier):
     explainer = Explainer(study, concepts, rules)
     assert {one.tier for one in explainer.explain(list(study.data.test.paths))} == {tier}
+
+
+def test_without_ranks_all_concepts_weigh_alike(study, concepts, explanations):
+    one = Explainer(study, concepts, ranked=False).explain(study.data.test.paths[3])
+    np.testing.assert_allclose(one.scores, one.concept_probabilities)
+    np.testing.assert_allclose(one.scores, explanations[3].concept_probabilities, atol=1e-5)
 
 
 def test_without_a_concept(explainer, explanations):

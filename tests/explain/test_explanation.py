@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 KEYS = set(
-    "predicted probability tier score sentence other settled words classes concepts class_probabilities pcs "
-    "concept_probabilities similarity mask_pixels mask_files exemplars whole".split()
+    "predicted probability tier score sentence assurance other settled words classes concepts class_probabilities pcs "
+    "concept_probabilities similarity mask_pixels mask_files exemplars whole network".split()
 )
 
 
@@ -21,7 +21,7 @@ def test_to_dict_has_all_numbers_and_texts(study, concepts, explanations):
     for one in explanations:
         values = json.loads(json.dumps(one.to_dict(), allow_nan=False))
         assert values.keys() == KEYS
-        for key in ("predicted", "probability", "tier", "sentence"):
+        for key in ("predicted", "probability", "tier", "sentence", "assurance"):
             assert values[key] == getattr(one, key)
         assert values["classes"] == list(study.class_names) and values["concepts"] == list(concepts.names)
         assert values["class_probabilities"] == one.class_probabilities.tolist()

@@ -97,23 +97,10 @@ def test_words_of_the_unsure_without_reasons():
     assert words([0.15], [0.0]) == {"ear": nothing}  # told apart, but too weak to be a reason
 
 
-def test_no_tier_uses_a_word_of_a_surer_one():
-    changed = replace(PRINTED, vivid=0.95)  # so that a large difference is no longer enough to be sure
-    assert words([0.9, 0.3], [0.0, 0.3], changed)["ear"] == ("be", "something like")
-    assert judge(np.array([[0.9, 0.3], [0, 0.3]]), 0, TWO, PARTS[:2], changed).tier == "probably"
-
-
 def test_a_concept_at_the_threshold_of_naming_has_no_words():
     changed = replace(PRINTED, unsure=0.0)
     assert words([0.1, 0.9], [0.0, 0.0], changed)["ear"] == (None, None)
     assert words([np.nextafter(0.1, 1), 0.9], [0.0, 0.0], changed)["ear"] == ("be", "perhaps")
-
-
-def test_a_single_limb_no_longer_convinces_but_is_still_a_reason():
-    scores = np.array([[0.9, 0.05, 0.0, 0.1], [0.0, 0.0, 0.0, 0.1]])
-    printed, found = judge(scores, 0, TWO, PARTS, PRINTED), judge(scores, 0, TWO, PARTS)
-    assert (printed.tier, printed.concepts[0].semanteme) == ("sure", "obviously")
-    assert (found.tier, found.concepts[0].semanteme) == ("not sure", "something like")  # no word of a surer tier
 
 
 # --- Which classes compete -------------------------------------------------------------------------------------------

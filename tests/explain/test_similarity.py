@@ -60,13 +60,6 @@ def test_ssim_of_flat_windows_compares_their_means():
     assert float(ssim(light, dark)) == pytest.approx((2 * 0.16 + 1e-4) / (0.68 + 1e-4))
 
 
-def test_ssim_broadcasts_leading_dimensions():
-    first, second = (torch.from_numpy(drawn(n, 3, 12, 12, seed=n) / 255) for n in (4, 5))
-    table = ssim(first[:, None], second)
-    assert table.shape == (4, 5)
-    torch.testing.assert_close(table[3], ssim(first[3].expand(5, -1, -1, -1), second))
-
-
 def test_hsv_is_that_of_scikit_image():
     corners = np.array(np.meshgrid(*[[0, 1, 127, 254, 255]] * 3)).reshape(3, 5, 25).astype(np.uint8)
     for pixels in (corners, drawn(3, 20, 30), drawn(2, 2, 3, 8, 9)):

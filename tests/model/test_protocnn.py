@@ -262,3 +262,17 @@ def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
     monkeypatch.setattr("torchvision.models.ResNet18_Weights.IMAGENET1K_V1.get_state_dict", None)
     with pytest.raises(WeightsError, match="backbone='resnet18': .*Fetch https://.*resnet18.*weights='random'"):
         load_backbone("resnet18")
+
+
+def test_bf16_is_for_the_trained_stages_and_little_less_exact():
+    model, pictures = tiny_model(trainable="all"), torch.rand(4, 3, 64, 64)
+    exact = model(pictures)
+    model.precision = "bf16"
+    rough = model(pictures)
+    assert rough.maps.dtype == torch.float32 and 0 < (rough.maps - exact.maps).abs().max() < 0.02
+    rough.logits.sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.backbone_parameters())
+    head = tiny_model()
+    features = torch.randn(2, 5, 4, 4)
+    exact, head.precision = head(features).maps, "bf16"
+    assert torch.equal(head(features).maps, exact), "nothing of the backbone is left to be run"

@@ -107,7 +107,7 @@ def test_the_total_is_the_papers_weighted_sum_with_noise(tmp_path, objective):
     if objective == "parts":
         groups = run.groups[0, :8]
         expected += losses_module.guided_assignment(out.maps, labels, groups)
-    total = run._update(features, labels, groups, torch.Generator().manual_seed(3))["total"]
+    total = run._update(features, labels, groups, None, torch.Generator().manual_seed(3))["total"]
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     without = run.model(features).maps
     assert (out.maps - without).abs().mean() > 1e-4
@@ -160,9 +160,9 @@ def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainab
     run = training.Trainer(model, settings, data, data, tmp_path / "checkpoint", groups=groups)
     seen, update = [], run._update
 
-    def spy(features, labels, groups, generator):
+    def spy(features, labels, groups, targets, generator):
         seen.append((features.shape[2:], groups.shape[1:]))
-        return update(features, labels, groups, generator)
+        return update(features, labels, groups, targets, generator)
 
     monkeypatch.setattr(run, "_update", spy)
     run.optimiser = run._new_optimiser("joint")
@@ -245,3 +245,32 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
     run.features = run.features * float("nan")
     with pytest.raises(FloatingPointError, match="learning_rate"):
         run.run()
+
+
+@pytest.mark.parametrize("at", [1, 3, 7])
+def test_a_checkpoint_within_an_epoch_goes_on_at_the_very_batch(tmp_path, at, monkeypatch):
+    """As a machine that is taken away at any moment: a state is written after each batch, and the run ends at one."""
+    whole = trainer(tmp_path / "whole", objective="parts", patches=7)
+    whole.run()
+    monkeypatch.setattr(training, "SECONDS", -1)
+    broken, done = trainer(tmp_path / "broken", objective="parts", patches=7), []
+    save = broken._save
+
+    def save_then_die(midway=None):
+        save(midway)
+        done.append(midway)
+        if midway and sum(map(bool, done)) == 7 + at:  # in the second epoch, which takes up Adam's state as well
+            raise Killed
+
+    monkeypatch.setattr(broken, "_save", save_then_die)
+    with pytest.raises(Killed):
+        broken.run()
+    assert done[-1][0] == at and done[7] is None
+    seen, resumed = [], trainer(tmp_path / "broken", objective="parts", patches=7)
+    update = resumed._update
+    monkeypatch.setattr(resumed, "_update", lambda *given: seen.append(1) or update(*given))
+    monkeypatch.setattr(training, "SECONDS", 300)
+    resumed.run()
+    assert len(seen) == 8 - at + 8 * (len([row for row in whole.log if "total" in row]) - 2)
+    assert_same(state(resumed.model), state(whole.model))
+    assert resumed.log == whole.log

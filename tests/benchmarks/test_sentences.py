@@ -1,0 +1,103 @@
+"""What sentences claim, on a tiny study of drawn animals: each measure once more by plain loops."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import concepts_by_hand
+
+from asxai.benchmarks import sentences
+from asxai.data.pictures import to_batch
+from asxai.data.sources import redraw
+from asxai.explain.explainer import Explainer
+from asxai.explain.sentences import named_reasons
+
+
+@pytest.fixture(scope="module")
+def explainer(study):
+    return Explainer(study, concepts_by_hand(study))
+
+
+@pytest.fixture(scope="module")
+def rows(study, explainer):
+    return sentences.sentence_rows(explainer, study.data.test, sentences.ways(explainer))
+
+
+def test_importances_are_one_on_average_and_known_where_a_class_has_the_concept(explainer):
+    found = sentences.importances(explainer)
+    assert list(found) == [sentences.RANK, sentences.NONE, sentences.SOBOL, sentences.CAUSAL]
+    has = np.isfinite(explainer.scores.mean)
+    for values in found.values():
+        np.testing.assert_array_equal(np.isfinite(values), has)
+    for name in (sentences.NONE, sentences.SOBOL, sentences.CAUSAL):
+        np.testing.assert_allclose(np.nanmean(found[name], axis=1), 1)
+        assert np.nanmin(found[name]) > 0
+
+
+def test_contributions_add_up_to_the_lead(study, explainer):
+    """Over all concepts and the background, to the lead of the class less its mean over validation pictures."""
+    similarity, usual = study.similarity(study.data.test), study.similarity(study.data.validation)
+    weight = study.model.last_layer.weight.detach().double()
+    logits, before = (of.flatten(1).double() @ weight.T for of in (similarity, usual))
+    order = logits.argsort(dim=1, descending=True).numpy()
+    concepts = explainer.concepts
+    found = sentences._contributions(explainer, similarity, order)
+    assert found.shape == (12, concepts.count)
+    for i, (first, second) in enumerate(order[:, :2]):
+        lead = logits[i, first] - logits[i, second] - (before[:, first] - before[:, second]).mean()
+        other = weight.view(2, 2, 5)[first] - weight.view(2, 2, 5)[second]
+        rest = (other * (similarity[i] - usual.double().mean(dim=0)))[torch.from_numpy(concepts.members == 0)].sum()
+        assert found[i].sum() + rest == pytest.approx(float(lead), abs=1e-6)
+
+
+def test_causality_by_drawing_again(study, explainer, rows):
+    """The picture without the named parts, and without any choice of as many others, once more."""
+    known, checked = rows[rows["causality"].notna()], 0
+    assert len(known) and set(known["causality"]) <= {0.0, 1.0}
+    split, label_of = study.data.test, study.label_of
+    for row in known[known["way"] == sentences.RANK].to_dict("records"):
+        path, fine, label = split.paths[row["picture"]], split.fine[row["picture"]], label_of(row["class"])
+        explanation = explainer.explain(path)
+        named = named_reasons(explanation.judgement.concepts)
+        mask = split.part_masks(96)[row["picture"]]
+        seen = [part for k, part in enumerate(study.data.part_names, 1) if (mask == k).sum() >= 40]
+        named = [part for part in named if part in seen]
+        others = [part for part in seen if part not in named]
+        assert (row["named"], row["unnamed"]) == (len(named), len(others))
+        count = min(len(named), len(others))
+        every = [tuple(named[:count]), *itertools.combinations(others, count)]
+        drawn = [redraw("menagerie-pets", path, parts, fine) for parts in every]
+        first, *rest = study.activate(list(to_batch(drawn, 96))).logits[:, label].tolist()
+        outcomes = {first < other for other in rest}  # whichever others were picked
+        assert row["causality"] in outcomes
+        checked += len(outcomes) == 1
+    assert checked
+
+
+@pytest.mark.parametrize(
+    "covered, part, true",
+    [((0, 20), (0, 10), True), ((0, 5), (0, 20), True), ((15, 35), (0, 20), False), ((0, 40), (38, 39), False)],
+)
+def test_under_its_mask(covered, part, true):
+    first, second = np.zeros((2, 40, 10), bool)
+    first[slice(*covered)], second[slice(*part)] = True, True
+    assert bool(sentences._under(first, second)) == true
+
+
+def test_truth_table_and_claims():
+    rows = pd.DataFrame(
+        {
+            "way": ["R_s"] * 4,
+            "fidelity": [1, 1, 1, 0],
+            "contrast": [1, 0, np.nan, np.nan],
+            "causality": [np.nan] * 4,
+        }
+    )
+    table = sentences.truth_table(rows)
+    assert table["measure"].tolist() == list(sentences.MEASURES) and table["sentences"].tolist() == [4, 2, 0]
+    assert table["value"].tolist()[:2] == [0.75, 0.5] and np.isnan(table["value"][2])
+    claimed = {row["claim"]: (row["here"], row["holds"]) for row in sentences.claims(table)}
+    assert claimed == {"sentence_fidelity": (0.75, "no"), "sentence_contrast": (0.5, "yes")}
+    assert sentences.claims(pd.DataFrame()) == []
