@@ -20,7 +20,7 @@ def mean_row(name: str, values) -> dict:
     if not len(values):
         return row(name, np.nan)
     interval = bootstrap(lambda weights: (weights @ values) / weights.sum(axis=-1), np.zeros(len(values), int))
-    return row(name, values.mean(), interval)
+    return row(name, round(values.mean(), 9) + 0.0, interval)  # no minus zero
 
 
 def parents(method: Method, study, count: int) -> list[dict]:

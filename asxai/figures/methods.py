@@ -4,12 +4,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from adjustText import adjust_text
+from matplotlib.ticker import FixedLocator, NullLocator
+from scipy.ndimage import gaussian_filter
 from skimage.transform import resize
 
 from .sheet import blank, legend_below, panels, set_title, wrapped
 from .style import OTHER, OURS, Drawn
 
 COLUMNS = 6
+SMOOTHING = 0.012  # of the side: single pixels could not be seen
+PASSES = (0.5, 1, 2, 4, 10, 30, 100, 300, 1000)
 KINDS = {
     "AS-XAI": {"color": OURS, "marker": "D"},
     "other methods": {"color": OTHER, "marker": "o"},
@@ -20,7 +24,8 @@ KINDS = {
 def side_by_side(picture: np.ndarray, maps: dict[str, np.ndarray], title: str) -> Drawn:
     """A picture `(size, size, 3)` and the maps `(height, width)` of methods by name; red speaks for, blue against.
 
-    Each map has a scale of its own. The table has a row per method: its largest, smallest and mean value.
+    Each map is a little smoothed and has a scale of its own. The table has a row per method: its largest, smallest
+    and mean value.
     """
     figure, axes = panels(1 + len(maps), COLUMNS, 1.55, 1.75, (0.3, 0.6))
     grey = picture.mean(axis=2)
@@ -29,7 +34,7 @@ def side_by_side(picture: np.ndarray, maps: dict[str, np.ndarray], title: str) -
     blank(axes[0])
     rows = []
     for axis, (name, values) in zip(axes[1:], maps.items()):
-        fine = resize(values.astype(float), grey.shape, order=1)
+        fine = gaussian_filter(resize(values.astype(float), grey.shape, order=1), len(grey) * SMOOTHING)
         limit = max(np.quantile(np.abs(fine), 0.995), 1e-12)
         axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
         shown = plt.get_cmap("RdBu_r")(0.5 + 0.5 * (fine / limit).clip(-1, 1))
@@ -60,6 +65,9 @@ def truth_against_cost(table: pd.DataFrame, title: str, truth="Shapley", cost="p
         axis.vlines(own["cost"], own["low"], own["high"], color=KINDS[kind]["color"], lw=1.5, alpha=0.5)
         axis.plot(own["cost"], own["value"], ls="", ms=7, mec="w", **KINDS[kind])
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(PASSES))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(lambda x, _: "none" if x == 0.5 else f"{x:g}")
     axis.set(xlabel=f"{cost} through the backbone for one map", ylabel=f"agreement with {truth} values of parts")
     axis.axhline(0, color="0.8", lw=1, zorder=0)
     axis.margins(x=0.12, y=0.08)

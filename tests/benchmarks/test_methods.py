@@ -30,6 +30,7 @@ MAPS = {
 
 def test_a_measure_that_controls_win_does_not_count():
     assert methods.counts(planted(MAPS)) == ["Shapley", "contrast"]
+    assert methods.counts(planted({"contrast": dict.fromkeys(MAPS["contrast"], 0.5)})) == []  # all are alike
     assert methods.counts(planted(MAPS, width=0.001)) == ["Shapley"]  # uniform is ahead of saliency in contrast
 
 
