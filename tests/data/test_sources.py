@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import fill, plain
+from joblib.externals.loky import get_reusable_executor
 from torchvision import datasets as torchvision_datasets
 
 from asxai.data import datasets
@@ -153,7 +154,10 @@ def test_several_processes_draw_the_same_files(tmp_path, menagerie, monkeypatch)
     menagerie.CALLS.clear()
     monkeypatch.setattr(data_sources, "_FEWEST_PER_PROCESS", 1)
     monkeypatch.setattr(data_sources, "cpu_count", lambda: 2)
-    draw(tmp_path / "several")
+    try:
+        draw(tmp_path / "several")
+    finally:  # else the next test is given processes that have this one's drawings
+        get_reusable_executor().shutdown(wait=True)
     assert menagerie.CALLS == []  # not in this process
     assert files_in(tmp_path / "one") == files_in(tmp_path / "several")
 
