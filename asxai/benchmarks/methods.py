@@ -270,17 +270,18 @@ def claims(maps: pd.DataFrame, concepts: pd.DataFrame) -> list[dict]:
     """Claims of notebook 11. Ranks are among methods that are told nothing of parts."""
     free = lambda table: table[[METHODS[name].told == "nothing" for name in table["method"]]]
     compared = {*maps["method"], *concepts["method"]} - {*CONTROLS, CEILING}
-    rows, seeds = [claim("methods_compared", [len(compared)])], maps.loc[maps["method"] == OURS, "seed"].unique()
+    seeds = lambda table: table.loc[table["method"] == OURS, "seed"].unique()
+    rows = [claim("methods_compared", [len(compared)])]
     for kind, table, measures in (("map", maps, counts(maps)), ("concept", concepts, OF_CONCEPTS)):
         own = free(table[~table["method"].isin(CONTROLS)])
-        ranks = [ranking(of_seed(own, seed), measures).set_index("method")["rank"] for seed in seeds]
+        ranks = [ranking(of_seed(own, seed), measures).set_index("method")["rank"] for seed in seeds(table)]
         places = [1 + int((rank < rank[OURS]).sum()) for rank in ranks]
         rows.append(claim(f"as_xai_{kind}_rank", places, "", np.mean(places) == 1))
         rows.append(claim(f"best_{kind}_method", [np.nan]) | {"here": ranking(own, measures)["method"][0]})
     rows.append(claim("uniform_comes_last", [len(counts(maps)) / len(OF_MAPS)]))
     agreement = maps[(maps["measure"] == "Shapley") & ~maps["method"].isin(CONTROLS)]
     ours = agreement[agreement["method"] == OURS]["value"]
-    best = [of_seed(agreement, seed)["value"].max() for seed in seeds]
+    best = [of_seed(agreement, seed)["value"].max() for seed in seeds(maps)]
     rows.append(claim("shapley_agreement_as_xai", ours, "", ours.mean() >= np.mean(best)))
     rows.append(claim("shapley_agreement_best", best))
     rows.append(claim("passes_as_xai", maps[(maps["method"] == OURS) & (maps["measure"] == "passes")]["value"]))

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from joblib import Parallel, cpu_count, delayed
 
 from .. import results
-from ..concepts.cells import maps_of_features, own_class_maps
+from ..concepts.cells import maps_of_features
 from ..concepts.masks import conceal, concept_regions
-from ..concepts.names import is_named_after
+from ..concepts.names import SMALLEST_PART, lies_on, part_number
 from ..data.datasets import Split, spread_over
 from ..data.pictures import to_batch
 from ..data.sources import redraw
@@ -31,10 +31,7 @@ from ..statistics import wilson
 from .importance import class_logits, sobol_indices
 
 RANK, NONE, SOBOL, CAUSAL = "R_s", "no importance", "Sobol index", "drop when hidden"
-CHECKED = ", names checked"
-BORNE_OUT = 0.8  # share of validation pictures of a class in which a name must be true
-SMALLEST_PART = 40  # pixels: fewer are not seen
-UNDER = 0.5  # share of the smaller of mask and part that both cover
+UNCHECKED = ", one name for all classes"
 PICTURES = 8  # of each class, for Sobol indices and drops
 MEASURES = ("fidelity", "contrast", "causality")
 
@@ -57,35 +54,12 @@ def importances(explainer: Explainer) -> dict[str, np.ndarray]:
     return {RANK: rank, NONE: np.where(np.isnan(rank), np.nan, 1.0), SOBOL: _scaled(sobol), CAUSAL: _scaled(drops)}
 
 
-def checked_names(explainer: Explainer) -> list[tuple]:
-    """Names of the concepts for each class, "concept k" where validation pictures of the class do not bear one out.
-
-    A concept is named once for all classes, after the part that it meets most. In one of them it may lie elsewhere.
-    """
-    study, concepts, split = explainer.study, explainer.concepts, explainer.study.data.validation
-    masks = concepts.masks(own_class_maps(study, split), split.labels, study.config.size).numpy()
-    parts, result = split.part_masks(study.config.size), []
-    for label in range(len(study.class_names)):
-        own, names = np.flatnonzero(split.labels == label), []
-        for k, name in enumerate(concepts.names):
-            number = 1 + study.data.part_names.index(part) if (part := _part_of(study, name)) else -1
-            share = np.mean([_under(masks[i, k], parts[i] == number) for i in own])
-            names.append(name if share >= BORNE_OUT else f"concept {k + 1}")
-        result.append(tuple(names))
-    return result
-
-
 def ways(explainer: Explainer) -> dict[str, tuple]:
-    """Ways to a sentence: importance `(class, concept)` and, per class, names of concepts; the first is the paper's."""
-    found, plain = importances(explainer), [explainer.concepts.names] * len(explainer.study.class_names)
-    checked = checked_names(explainer)
-    result = {name: (values, plain) for name, values in found.items()}
-    return result | {name + CHECKED: (found[name], checked) for name in (RANK, NONE)}
-
-
-def _part_of(study, name):
-    """The part that a concept is named after, or None."""
-    return next((part for part in study.data.part_names if is_named_after(name, part)), None)
+    """Ways to a sentence: importance `(class, concept)` and, per class, names of concepts. `RANK` is as it is."""
+    found, concepts, classes = importances(explainer), explainer.concepts, range(len(explainer.study.class_names))
+    checked, plain = [concepts.names_in(label) for label in classes], [concepts.names for _ in classes]
+    result = {name + UNCHECKED: (values, plain) for name, values in found.items()}
+    return result | {name: (found[name], checked) for name in (RANK, NONE)}
 
 
 def _scaled(values):
@@ -119,10 +93,11 @@ def sentence_rows(explainer: Explainer, split: Split, ways: dict[str, tuple], se
                 continue
             numbers = [own.index(reason) for reason in reasons]
             seen = [part for k, part in enumerate(study.data.part_names, 1) if (parts[i] == k).sum() >= SMALLEST_PART]
-            claimed = {k: part for k in numbers if (part := _part_of(study, own[k]))}
-            true = [_under(masks[i, k], parts[i] == 1 + study.data.part_names.index(p)) for k, p in claimed.items()]
+            claimed = {k: part for k in numbers if (part := part_number(own[k], study.data.part_names))}
+            true = [lies_on(masks[i, k], parts[i] == part) for k, part in claimed.items()]
             left = [k for k in range(concepts.count) if np.isfinite(pcs[i, predicted[i], k]) and k not in numbers]
-            named = [part for part in dict.fromkeys(claimed.values()) if part in seen]
+            named = [study.data.part_names[part - 1] for part in dict.fromkeys(claimed.values())]
+            named = [part for part in named if part in seen]
             unnamed = [part for part in seen if part not in named]
             count = min(len(named), len(unnamed))
             others = sorted(generator.permutation(unnamed)[:count].tolist())
@@ -145,11 +120,6 @@ def sentence_rows(explainer: Explainer, split: Split, ways: dict[str, tuple], se
             named, unnamed = after[row["causality"]]
             row["causality"] = float(named < unnamed)
     return pd.DataFrame(rows)
-
-
-def _under(mask, part):
-    """Whether a part is there and at least half under a mask, or the mask half on the part."""
-    return part.sum() >= SMALLEST_PART and (mask & part).sum() >= UNDER * min(mask.sum(), part.sum())
 
 
 def _contributions(explainer, similarity, order):

@@ -37,6 +37,7 @@ class Concepts:
     members: np.ndarray  # int64 (class, basis): 0 is background, k is concept k
     names: tuple
     class_names: tuple
+    doubtful: frozenset = frozenset()  # pairs (class, k): there concept k does not show what its name says
 
     def __post_init__(self):
         names, numbers = self.names, set(np.unique(self.members).tolist())
@@ -110,7 +111,12 @@ class Concepts:
 
     def renamed(self, names) -> "Concepts":
         """The same concepts under other names. Raises ValueError if these are not as many, all different."""
-        return replace(self, names=tuple(names))
+        return replace(self, names=tuple(names), doubtful=frozenset())
+
+    def names_in(self, label: int) -> tuple:
+        """What concepts are called in a class: "concept k" where the name of concept k is not true of it there."""
+        plain = default_names(self.count)
+        return tuple(plain[k] if (label, k + 1) in self.doubtful else name for k, name in enumerate(self.names))
 
     def table(self) -> pd.DataFrame:
         """A row per class and concept that it has: `class`, `concept`, `name`, `vectors` (their numbers), `count`."""
@@ -123,12 +129,14 @@ class Concepts:
 
     def to_dict(self) -> dict:
         """Plain lists and texts, for JSON."""
-        return {"members": self.members.tolist(), "names": list(self.names), "class_names": list(self.class_names)}
+        values = {"members": self.members.tolist(), "names": list(self.names), "class_names": list(self.class_names)}
+        return values | {"doubtful": sorted(map(list, self.doubtful))}
 
     @classmethod
     def from_dict(cls, values: dict) -> "Concepts":
         """Concepts of `to_dict`."""
-        return cls(np.array(values["members"]), tuple(values["names"]), tuple(values["class_names"]))
+        doubtful = frozenset((label, k) for label, k in values.get("doubtful", ()))
+        return cls(np.array(values["members"]), tuple(values["names"]), tuple(values["class_names"]), doubtful)
 
 
 def default_names(count: int) -> tuple:

@@ -5,6 +5,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 LEAST_IOU = 0.05  # of a concept and a part that may name it
 LOOKED_AT = 1000  # pictures that concepts are found on
 MOST = 0.5  # share of the points that a concept wins, from which on their part may name it
+BORNE_OUT = 0.8  # share of a class's pictures in which a name must be true, or it is not used there
+SMALLEST_PART = 40  # pixels: fewer are not seen
+UNDER = 0.5  # share of the smaller of mask and part that both cover
 FORMAT = 1  # of the file of names
 HOW = (
     "Write what each concept shows between the quotes after its name. The figures of concepts (02_concepts_... and "
@@ -76,6 +80,7 @@ def found_concepts(study: "Study") -> Concepts:
             winners = concepts.winners(own_class_maps(study, validation), validation.labels)
             parts, names = true_parts(validation)[1], study.data.part_names
             concepts = concepts.renamed(name_by_parts(winners, parts, names, concepts.count))
+            concepts = replace(concepts, doubtful=doubtful_names(study, concepts))
         return concepts.to_dict()
 
     return Concepts.from_dict(kept_json(study.folder / "concepts.json", code_hash("concepts"), found))
@@ -97,6 +102,33 @@ def name_by_parts(winners: np.ndarray, parts: np.ndarray, part_names, count: int
     iou = np.nan_to_num(part_iou(winners, parts, one_class, count, len(part_names))[0])  # (concept, part)
     best = iou.max(axis=1)
     return _numbered([part_names[p] if b >= LEAST_IOU else "" for p, b in zip(iou.argmax(axis=1), best)], best)
+
+
+def doubtful_names(study: "Study", concepts: Concepts) -> frozenset:
+    """Pairs (class, concept) in which validation pictures do not bear a name out: `Concepts.doubtful`.
+
+    A concept is named once for all classes, after the part that it meets most. In one of them it may lie elsewhere.
+    """
+    split, doubtful = study.data.validation, set()
+    masks = concepts.masks(own_class_maps(study, split), split.labels, study.config.size).numpy()
+    parts = split.part_masks(study.config.size)
+    for k, name in enumerate(concepts.names):
+        number = part_number(name, study.data.part_names)
+        for label in np.unique(split.labels):
+            own = np.flatnonzero(split.labels == label)
+            if number and np.mean([lies_on(masks[i, k], parts[i] == number) for i in own]) < BORNE_OUT:
+                doubtful.add((int(label), k + 1))
+    return frozenset(doubtful)
+
+
+def part_number(name: str, part_names) -> int:
+    """Number from 1 of the part that a concept is named after, 0 for none."""
+    return next((k for k, part in enumerate(part_names, 1) if is_named_after(name, part)), 0)
+
+
+def lies_on(mask: np.ndarray, part: np.ndarray) -> bool:
+    """Whether a part is there and at least half under a mask, or the mask half on the part; bool `(size, size)`."""
+    return part.sum() >= SMALLEST_PART and (mask & part).sum() >= UNDER * min(mask.sum(), part.sum())
 
 
 def suggested_names(study: "Study", concepts: Concepts) -> tuple | None:

@@ -182,7 +182,7 @@ class Explainer:
     @torch.inference_mode()
     def explain_seen(self, seen: Seen, percentile: float = 95.0, without: tuple = ()) -> list[Explanation]:
         """`explain` of pictures that were looked at: all that percentile and without change."""
-        class_names, names, out = tuple(self.study.class_names), self.concepts.names, seen.out
+        class_names, out = tuple(self.study.class_names), seen.out
         activation = concept_activation(self.concepts, out.similarity, without)
         scores, probable = self.scores.pcs(activation), self.scores.probability(activation)
         softmax, labels = out.logits.double().softmax(dim=1).numpy(), out.logits.argmax(dim=1).numpy()
@@ -195,6 +195,7 @@ class Explainer:
             found = evidence(self, out.similarity, out.logits, without)
             tiers, assurances = self.confidence.tiers(found).tolist(), self.confidence.assurances(found)
         for i, label in enumerate(labels.tolist()):
+            names = self.concepts.names_in(label)
             judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i], tiers[i])
             numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
             network = None

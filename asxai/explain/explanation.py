@@ -38,7 +38,7 @@ class Explanation:
 
     picture: np.ndarray  # uint8 (height, width, 3), as the network sees it: the central square, scaled
     class_names: tuple
-    names: tuple  # (concept,)
+    names: tuple  # (concept,): what the predicted class's concepts are called, see `Concepts.names_in`
     class_probabilities: np.ndarray  # (class,): the softmax that the sentence is to be compared with
     judgement: Judgement
     scores: np.ndarray  # PCS, (class, concept); NaN where a class lacks a concept

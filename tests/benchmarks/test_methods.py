@@ -44,9 +44,10 @@ def test_ranks_are_means_over_measures_and_lower_may_be_better():
 
 def test_claims_leave_out_what_was_told_of_parts():
     concepts = planted({"nmi": {"this study": 0.6, "k-means": 0.4, "true parts": 0.9}}, seeds=(0, 1))
-    rows = {row["claim"]: row for row in methods.claims(planted(MAPS), concepts)}
+    rows = {row["claim"]: row for row in methods.claims(planted(MAPS, seeds=(0, 1, 2)), concepts)}
     assert rows["methods_compared"]["here"] == 5
     assert rows["as_xai_map_rank"]["here"] == 1 and rows["as_xai_concept_rank"]["holds"] == "yes"
+    assert rows["as_xai_map_rank"]["seeds"] == 3 and rows["as_xai_concept_rank"]["seeds"] == 2  # each by its own table
     assert rows["best_concept_method"]["here"] == "this study"
     assert rows["shapley_agreement_best"]["here"] == 0.9 and rows["shapley_agreement_as_xai"]["holds"] == "no"
     assert rows["passes_as_xai"]["here"] == 1

@@ -76,16 +76,6 @@ def test_causality_by_drawing_again(study, explainer, rows):
     assert checked
 
 
-@pytest.mark.parametrize(
-    "covered, part, true",
-    [((0, 20), (0, 10), True), ((0, 5), (0, 20), True), ((15, 35), (0, 20), False), ((0, 40), (38, 39), False)],
-)
-def test_under_its_mask(covered, part, true):
-    first, second = np.zeros((2, 40, 10), bool)
-    first[slice(*covered)], second[slice(*part)] = True, True
-    assert bool(sentences._under(first, second)) == true
-
-
 def test_truth_table_and_claims():
     rows = pd.DataFrame(
         {

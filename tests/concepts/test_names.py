@@ -1,15 +1,18 @@
 """Names of concepts, by true parts and from the file that a person fills in."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import LAYOUT, planted_concepts
 
+from asxai.concepts import names as names_module
 from asxai.concepts.cells import part_iou
+from asxai.concepts.concepts import Concepts
 from asxai.concepts.grouping import find_concepts
-from asxai.concepts.names import looked_at, name_by_parts, names_from_file, names_template
+from asxai.concepts.names import doubtful_names, lies_on, looked_at, name_by_parts, names_from_file, names_template
 from asxai.data.datasets import Split
 
 CLASSES = ("one", "two", "three")
@@ -154,3 +157,32 @@ def test_many_pictures_are_spread_over_classes_and_few_are_all_used(monkeypatch)
     some = looked_at(study)
     assert some.class_counts().tolist() == [10, 7, 10] and some.origin[0] is train
     assert {"0", "39", "40", "46", "47", "76"} <= set(some.paths), "from the first to the last of a class"
+
+
+@pytest.mark.parametrize(
+    "covered, part, true",
+    [((0, 20), (0, 10), True), ((0, 5), (0, 20), True), ((15, 35), (0, 20), False), ((0, 40), (38, 39), False)],
+)
+def test_under_its_mask(covered, part, true):
+    first, second = np.zeros((2, 40, 10), bool)
+    first[slice(*covered)], second[slice(*part)] = True, True
+    assert bool(lies_on(first, second)) == true
+
+
+def test_a_name_is_doubtful_in_a_class_whose_concept_lies_elsewhere(monkeypatch):
+    """Two classes of ten pictures: "ear" lies on the ear in all of the first class and in seven of the second."""
+    labels, parts, maps = np.repeat([0, 1], 10), np.zeros((20, 40, 40), int), np.full((20, 2, 40, 40), 0.1, np.float32)
+    parts[:, :10, :10], parts[:, 30:, 30:] = 1, 2  # ear, leg
+    maps[:, 0, :10, :10] = maps[:, 1, 30:, 30:] = 0.9
+    maps[17:, 0] = maps[17:, 0, ::-1, ::-1]
+    split = SimpleNamespace(labels=labels, part_masks=lambda size: parts)
+    data = SimpleNamespace(validation=split, part_names=("ear", "leg"))
+    study = SimpleNamespace(data=data, config=SimpleNamespace(size=40))
+    monkeypatch.setattr(names_module, "own_class_maps", lambda study, split: maps)
+    concepts = Concepts(np.array([[1, 2], [1, 2]]), ("ear 2", "leg"), ("cat", "dog"))
+    doubtful = doubtful_names(study, concepts)
+    assert doubtful == {(1, 1)}
+    assert not doubtful_names(study, concepts.renamed(("wing", "leg")))  # of a name that is no part nothing is known
+    kept = Concepts.from_dict(json.loads(json.dumps(replace(concepts, doubtful=doubtful).to_dict())))
+    assert [kept.names_in(label) for label in (0, 1)] == [("ear 2", "leg"), ("concept 1", "leg")]
+    assert kept.renamed(("ear", "leg")).names_in(1) == ("ear", "leg")  # a person knows

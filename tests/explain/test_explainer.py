@@ -1,5 +1,7 @@
 """Explanations of a tiny study end to end: every number again by another way, and any kind of picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,6 +182,17 @@ def test_without_a_concept(explainer, explanations):
         explainer.explain(whole.picture, without=["beak"])
 
 
+def test_a_name_that_is_not_true_in_a_class_is_not_used_there(study, explainer, concepts, explanations):
+    predicted = [study.label_of(one.predicted) for one in explanations]
+    doubting = Explainer(study, replace(concepts, doubtful=frozenset({(predicted[0], 1)})))
+    plain, other = explanations[0], next(i for i, label in enumerate(predicted) if label != predicted[0])
+    assert doubting.explain(explanations[other].picture).names == concepts.names
+    one = doubting.explain(plain.picture)
+    assert one.names == ("concept 1", *concepts.names[1:]) and "ear" not in one.sentence
+    np.testing.assert_array_equal(one.scores, explainer.explain(plain.picture).scores)
+    assert np.isnan(doubting.explain(plain.picture, without=["concept 1"]).scores[:, 0]).all()
+
+
 def test_without_all_concepts_nothing_is_sure(study, explainer, concepts):
     one = explainer.explain(study.data.test.paths[3], without=concepts.names)
     assert one.tier == "not sure" and "the predicted class has no concepts" in one.sentence and not one.masks.any()
@@ -253,7 +266,7 @@ def test_what_is_no_picture(explainer, pictures, message):
 
 def test_a_study_explains_with_its_own_concepts(study, monkeypatch):
     one, expected = study.explain(study.data.test.paths[3]), Explainer(study).explain(study.data.test.paths[3])
-    assert same(one, expected) and one.names == study.concepts().names
+    assert same(one, expected) and one.names == study.concepts().names_in(study.label_of(one.predicted))
     monkeypatch.setattr(explain_explainer, "study_scores", lambda *_: pytest.fail("made again"))
     several = study.explain(list(study.data.test.paths[3:5]), percentile=80.0, without=one.names[:1])
     assert len(several) == 2 and np.isnan(several[0].scores[:, 0]).all()

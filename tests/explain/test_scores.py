@@ -178,6 +178,8 @@ def test_concepts_that_shall_not_count_are_left_out_and_change_nothing_else():
     np.testing.assert_array_equal(found[:, :, 0], whole[:, :, 0])
     np.testing.assert_array_equal(concept_activation(concepts, similarity, without=()), whole)
     assert np.isnan(concept_activation(concepts, similarity, without=NAMES)).all()
+    by_number = concept_activation(concepts, similarity, without=["concept 2", "nose"])  # as a class may call it
+    np.testing.assert_array_equal(by_number, found)
     with pytest.raises(ValueError, match=r"without=\['tail'\] are no concepts; there are ear, eye, nose"):
         concept_activation(concepts, similarity, without=["eye", "tail"])
 
