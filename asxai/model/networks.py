@@ -43,6 +43,8 @@ def hand_over(backbone, weights="pretrained", size: int | None = None) -> tuple[
     if not isinstance(weights, (str, os.PathLike, dict)):
         raise TypeError(f"weights={weights!r} is a {type(weights).__name__}; give a path, a state dict or 'pretrained'")
     if not isinstance(backbone, (str, nn.Module)):
+        if isinstance(backbone, dict):  # its text would be all the weights
+            raise TypeError("backbone is a dict, not a network; give the torch.nn.Module, and a state dict as weights=")
         hint = "call it, such as backbone=Net()" if isinstance(backbone, type) else "give a torch.nn.Module or a name"
         raise TypeError(f"backbone={backbone!r} is a {type(backbone).__name__}; {hint}")
     if isinstance(weights, str) and HASH in weights and not Path(weights).is_file():
@@ -215,8 +217,9 @@ def _fill(network, state, name, source):
         shape = lambda tensors: tuple(tensors[first].shape) if first in tensors else "missing"
         source = "weights" if isinstance(source, dict) else f"weights={str(source)!r}"
         raise WeightsError(
-            f"{source} are not those of {name}: {len(odd)} of {len(ours)} tensors differ, the first is {first} "
-            f"({shape(state)} there, {shape(ours)} in the network). Give the weights of this very network"
+            f"{source} are not those of {name}: {len(odd)} of {len(ours.keys() | state.keys())} tensors differ, "
+            f"the first is {first} ({shape(state)} there, {shape(ours)} in the network). Give the weights of this very "
+            "network"
         )
     network.load_state_dict(state)
 
