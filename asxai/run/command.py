@@ -127,6 +127,10 @@ def train(given) -> tuple[dict, list[str]]:
     result |= {"test_accuracy": study.metrics["test_accuracy"], "notes": list(study.data.notes)}
     lines = [f"{len(study.class_names)} classes; pictures: {', '.join(f'{n} {name}' for name, n in counts.items())}"]
     lines += [f"{100 * study.metrics['test_accuracy']:.1f} % of test pictures are right", *study.data.notes]
+    if given_network := study.metrics.get("test_network"):
+        result |= {"network": given_network}
+        right, agreed = (f"{100 * given_network[name]:.1f} %" for name in ("accuracy", "agreement"))
+        lines.insert(2, f"the given network: {right} are right, and {agreed} are decided as it decides them")
     return result, [*lines, f"study: {short(study.folder)}"]
 
 
@@ -154,8 +158,12 @@ def explain(given) -> tuple[dict, list[str]]:
     paths.write_atomically(out / "explanations.csv", lambda path: path.write_text(text, encoding="utf-8"))
     again = f", {before} of them before" if before else ""
     return {"out": str(out), "pictures": table, "failed": failed}, [
-        f"{len(table)} pictures explained{again}: {short(out)}, a row each in {short(out / 'explanations.csv')}"
+        f"{_pictures(len(table))} explained{again}: {short(out)}, a row each in {short(out / 'explanations.csv')}"
     ]
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _kept(folder: Path, key: str) -> dict | None:
@@ -163,7 +171,12 @@ def _kept(folder: Path, key: str) -> dict | None:
     try:
         values = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
         columns = ("file", "predicted", "probability", "tier", "score", "sentence")
-        return {name: values[name] for name in columns} if values["made_from"] == key else None
+        if values["made_from"] != key:
+            return None
+        row = {name: values[name] for name in columns}
+        if network := values["network"]:
+            row |= {"network_predicted": network["predicted"], "network_probability": network["probability"]}
+        return row
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -177,7 +190,7 @@ def report(given) -> tuple[dict, list[str]]:
     pictures = explained(study, list(names), given.percentile, failed, "explaining")
     count = write_report(out, study, ((names[file], one) for file, one in pictures), len(names), failed)
     size = f"{out.stat().st_size / 10**6:.1f} MB"
-    return {"out": str(out), "pictures": count, "failed": failed}, [f"{count} pictures in {short(out)}, {size}"]
+    return {"out": str(out), "pictures": count, "failed": failed}, [f"{_pictures(count)} in {short(out)}, {size}"]
 
 
 def export(given) -> tuple[dict, list[str]]:
