@@ -103,6 +103,14 @@ def find_pictures(given: list[str], out: Path) -> dict[Path, str]:
     return {p: name if counts[name] == 1 else f"{key_of(str(p.resolve()))[:8]}-{name}" for p, name in found.items()}
 
 
+def place(text: str, kind: str) -> Path:
+    """Where the result goes, a "file" or a "folder". Raises RunError, before anything is done, where the other is."""
+    path = Path(text).expanduser()
+    if path.exists() and path.is_dir() != (kind == "folder"):
+        raise RunError(f"{text} is a {'file' if kind == 'folder' else 'folder'}; give a {kind} to write to")
+    return path
+
+
 def explained(study, files, percentile: float, failed: dict, desc: str):
     """Each picture with its explanation; one that cannot be read goes into `failed` instead, with the reason."""
     from asxai.data.pictures import DataError
@@ -121,7 +129,8 @@ def explained(study, files, percentile: float, failed: dict, desc: str):
 def train(given) -> tuple[dict, list[str]]:
     from asxai.study import Study
 
-    study = Study.train(given.folder, folder=given.out, device=given.device, **training_parameters(given.parameters))
+    out = given.out and place(given.out, "folder")
+    study = Study.train(given.folder, folder=out, device=given.device, **training_parameters(given.parameters))
     counts = {name: len(split) for name, split in study.data.splits.items()}
     result = {"study": str(study.folder), "classes": list(study.class_names), "pictures": counts}
     result |= {"test_accuracy": study.metrics["test_accuracy"], "notes": list(study.data.notes)}
@@ -139,7 +148,7 @@ def explain(given) -> tuple[dict, list[str]]:
 
     from asxai.cache import code_hash, digest_of, key_of
 
-    out, failed, rows, keys = Path(given.out).expanduser(), {}, {}, {}
+    out, failed, rows, keys = place(given.out, "folder"), {}, {}, {}
     names = find_pictures(given.pictures, out)
     study = open_study(given.study, given.device, given.data)
     scores = study.explainer.scores.table().to_csv() + study.explainer.concepts.table().to_csv()
@@ -184,7 +193,7 @@ def _kept(folder: Path, key: str) -> dict | None:
 def report(given) -> tuple[dict, list[str]]:
     from .report import write_report
 
-    out, failed = Path(given.out).expanduser(), {}
+    out, failed = place(given.out, "file"), {}
     names = find_pictures(given.pictures, out)
     study = open_study(given.study, given.device, given.data)
     pictures = explained(study, list(names), given.percentile, failed, "explaining")
@@ -194,7 +203,7 @@ def report(given) -> tuple[dict, list[str]]:
 
 
 def export(given) -> tuple[dict, list[str]]:
-    out = open_study(given.study, given.device, given.data).export(given.out, given.exemplars)
+    out = open_study(given.study, given.device, given.data).export(place(given.out, "file"), given.exemplars)
     holds = "with its training pictures, small" if given.exemplars else "without training pictures"
     return {"out": str(out)}, [f"{short(out)}: {out.stat().st_size / 10**6:.1f} MB, {holds}"]
 
