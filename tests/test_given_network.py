@@ -152,6 +152,21 @@ def test_a_study_of_a_given_network_says_what_it_needs_to_be_loaded(study, netwo
     assert loaded.explain(study.data.test.paths[0]).network == study.explain(study.data.test.paths[0]).network
 
 
+def test_an_exported_study_of_a_given_network_opens_with_it(study, tmp_path):
+    path, picture = study.export(tmp_path / "shapes.zip"), study.data.test.paths[0]
+    before = dict(networks._given)
+    try:
+        networks._given.clear()  # as in another program
+        with pytest.raises(WeightsError, match="^backbone=.*Study.open") as raised:
+            asxai.Study.open(path)
+        assert "damaged" not in str(raised.value)
+        opened = asxai.Study.open(path, backbone=Small())
+    finally:
+        networks._given.update(before)
+    one, other = opened.explain(picture), study.explain(picture)
+    assert one.sentence == other.sentence and one.network == other.network
+
+
 def test_a_large_network_is_left_out_of_the_study_and_must_come_with_its_weights(
     network, pictures, tmp_path, monkeypatch
 ):

@@ -25,6 +25,11 @@ NORMALISATIONS = {  # mean and standard deviation that pictures in 0..1 are norm
 }
 USUAL_SIZE = 224  # pixels, where a network does not say what it was trained on
 
+
+class NotGiven(WeightsError):
+    """A study needs the module that it was trained on, and it is missing or another."""
+
+
 _given: dict[str, nn.Module] = {}  # by hash
 
 
@@ -78,9 +83,9 @@ def network_of(backbone: str, weights: str, size: int, seed: int = 0) -> nn.Modu
             torch.manual_seed(seed)
             return _built(backbone, size, pretrained=weights == "pretrained")
     if backbone.startswith(MODULE) or source == "given":
-        raise WeightsError(
+        raise NotGiven(
             f"backbone={backbone!r} is a network that was given in another program (weights {digest}). Give it again: "
-            "backbone=module in Study.train or Study.load"
+            "backbone=module in Study.train, Study.load or Study.open. The shell takes networks of timm"
         )
     network = _filled(backbone, _state(source), size, source)
     if hash_of(network) != digest:
@@ -100,7 +105,7 @@ def restored(backbone: str, weights: str, size: int, state: dict[str, Tensor], m
     if module is None and (digest in _given or backbone.startswith(MODULE) or not state):
         module = network_of(backbone, weights, size)
     elif module is not None and not state and hash_of(module) != digest:
-        raise WeightsError(
+        raise NotGiven(
             f"backbone: the study was trained on {backbone} with weights {digest}, which are too large to be in it; "
             f"this {type(module).__qualname__} has {hash_of(module)}. Give the module with the weights that it had"
         )
