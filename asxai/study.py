@@ -192,13 +192,14 @@ class Study:
         return bundle.write(self, path, exemplars)
 
     @classmethod
-    def open(cls, path: str | Path, device="cpu") -> "Study":
+    def open(cls, path: str | Path, device="cpu", backbone: torch.nn.Module | None = None) -> "Study":
         """Read a file that `export` wrote. Raises FileNotFoundError or `WeightsError` that say what is wrong.
 
+        backbone: the network again, for a study that was trained on a module of yours, see `load`.
         Nothing in the file is executed or unpickled. The study predicts and explains; it has no training pictures.
         """
         with bundle.unpacked(path) as (folder, kept):
-            study = cls.load(folder, device)
+            study = cls.load(folder, device, backbone=backbone)
             kept.check(study.model)
         study.folder, study.kept = Path(path), kept
         return study

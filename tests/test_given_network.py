@@ -1,8 +1,10 @@
 """A network that was trained elsewhere, explained from end to end on a tiny folder of pictures."""
 
+import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ import asxai
 from asxai.data.pictures import to_batch
 from asxai.model import foreign, networks
 from asxai.model.backbones import WeightsError
+from asxai.run.command import main
 
 QUICK = dict(size=64, basis_per_class=2, scene_vectors=1, channels=16, joint_epochs=12, cycles=1, batch_size=8)
 
@@ -70,6 +73,35 @@ def test_an_explanation_says_what_the_network_itself_decided(study, network):
     assert any("The given network says:" in " ".join(text.split()) for text in texts)
 
 
+def test_every_output_says_what_the_given_network_decides(study, tmp_path, capsys, monkeypatch):
+    """What the sentence explains may be another class than the network's own, in a table and on a page, too."""
+    picture = study.data.test.paths[0]
+    decision = study.explain(picture).network
+    for command, out in (("explain", "folder"), ("report", "page.html")):
+        assert main([command, str(study.folder), str(picture), "--out", str(tmp_path / out)]) == 0
+        assert "1 picture " in capsys.readouterr().out
+    row = pd.read_csv(tmp_path / "folder" / "explanations.csv").iloc[0]
+    assert row["network_predicted"] == decision.predicted
+    assert row["network_probability"] == pytest.approx(decision.probability)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    agreed = study.metrics["test_network"]["agreement"]
+    assert study.explain(picture).given_network() in page
+    assert f"of them, {100 * agreed:.0f} % are decided as by the given network" in page
+    monkeypatch.setattr(asxai.Study, "train", lambda *_, **__: study)
+    assert main(["train", "shapes"]) == 0
+    assert f"and {100 * agreed:.1f} % are decided as it decides them" in capsys.readouterr().out
+
+
+def test_a_network_that_disagrees_is_said_to(study):
+    one = study.explain(study.data.test.paths[0])
+    other = next(name for name in study.class_names if name != one.predicted)
+    for predicted, words in ((one.predicted, "network says: "), (other, "network disagrees and says: ")):
+        decision = one.network._replace(predicted=predicted, probability=0.75)
+        panel = dataclasses.replace(one, network=decision).figure()
+        texts = [" ".join(text.get_text().split()) for text in panel.findobj(Text)]
+        assert any(f"The given {words}{predicted}, 75.0 % (fidelity" in text for text in texts)
+
+
 def test_fidelity_against_a_loop(study, network):
     test = study.data.test
     with torch.inference_mode():
@@ -118,6 +150,21 @@ def test_a_study_of_a_given_network_says_what_it_needs_to_be_loaded(study, netwo
     state = loaded.model.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in study.model.state_dict().items())
     assert loaded.explain(study.data.test.paths[0]).network == study.explain(study.data.test.paths[0]).network
+
+
+def test_an_exported_study_of_a_given_network_opens_with_it(study, tmp_path):
+    path, picture = study.export(tmp_path / "shapes.zip"), study.data.test.paths[0]
+    before = dict(networks._given)
+    try:
+        networks._given.clear()  # as in another program
+        with pytest.raises(WeightsError, match="^backbone=.*Study.open") as raised:
+            asxai.Study.open(path)
+        assert "damaged" not in str(raised.value)
+        opened = asxai.Study.open(path, backbone=Small())
+    finally:
+        networks._given.update(before)
+    one, other = opened.explain(picture), study.explain(picture)
+    assert one.sentence == other.sentence and one.network == other.network
 
 
 def test_a_large_network_is_left_out_of_the_study_and_must_come_with_its_weights(

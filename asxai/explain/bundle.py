@@ -36,6 +36,7 @@ from ..data.features import BATCH
 from ..data.folders import tail
 from ..data.pictures import to_batch
 from ..model.backbones import WeightsError
+from ..model.networks import NotGiven
 from .scores import NUMBERS, Scores
 from .similarity import Prototypes
 
@@ -150,6 +151,8 @@ def unpacked(path: str | Path) -> Iterator[tuple[Path, Kept]]:
                         shutil.copyfileobj(source, target)
                 files = tuple(map(file.read, pictures))
             yield folder, _kept(folder, files)
+        except NotGiven:
+            raise  # the file is whole
         except DAMAGE as error:
             reason = str(error).replace(f"{folder}/", "").partition("; remove ")[0]
             raise WeightsError(

@@ -86,6 +86,11 @@ class Explanation:
         """
         return self.read_exemplars()
 
+    def given_network(self) -> str:
+        """What the given network itself says, and whether that is what the sentence explains."""
+        says = "says" if self.network.predicted == self.predicted else "disagrees and says"
+        return f"The given network {says}: {self.network.predicted}, {round(100 * self.network.probability, 1)} %"
+
     def figure(self) -> Figure:
         """The panel: picture with concept outlines, bubble ring, histogram, exemplars and sentence, by matplotlib."""
         return self._panel[0]
@@ -99,8 +104,7 @@ class Explanation:
         softmax = f"The softmax alone says: {self.predicted}, {100 * self.probability:.1f} %"
         softmax = f"{self.assurance}\n{softmax}" if self.assurance else softmax
         if self.network:
-            sure, agreement = (round(100 * share, 1) for share in self.network[1:3])
-            softmax += f". The given network says: {self.network.predicted}, {sure} % (fidelity {agreement} %)"
+            softmax += f". {self.given_network()} (fidelity {round(100 * self.network.agreement, 1)} %)"
         arrays = (self.picture, self.masks, self.names, self.scores, self.class_names, self.similarity)
         figure, table = explanation_panel(*arrays, self.sentence, softmax, self.exemplars, predicted=self.predicted)
         plt.close(figure)  # pyplot must not show it a second time

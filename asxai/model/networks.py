@@ -25,6 +25,11 @@ NORMALISATIONS = {  # mean and standard deviation that pictures in 0..1 are norm
 }
 USUAL_SIZE = 224  # pixels, where a network does not say what it was trained on
 
+
+class NotGiven(WeightsError):
+    """A study needs the module that it was trained on, and it is missing or another."""
+
+
 _given: dict[str, nn.Module] = {}  # by hash
 
 
@@ -43,6 +48,8 @@ def hand_over(backbone, weights="pretrained", size: int | None = None) -> tuple[
     if not isinstance(weights, (str, os.PathLike, dict)):
         raise TypeError(f"weights={weights!r} is a {type(weights).__name__}; give a path, a state dict or 'pretrained'")
     if not isinstance(backbone, (str, nn.Module)):
+        if isinstance(backbone, dict):  # its text would be all the weights
+            raise TypeError("backbone is a dict, not a network; give the torch.nn.Module, and a state dict as weights=")
         hint = "call it, such as backbone=Net()" if isinstance(backbone, type) else "give a torch.nn.Module or a name"
         raise TypeError(f"backbone={backbone!r} is a {type(backbone).__name__}; {hint}")
     if isinstance(weights, str) and HASH in weights and not Path(weights).is_file():
@@ -76,9 +83,9 @@ def network_of(backbone: str, weights: str, size: int, seed: int = 0) -> nn.Modu
             torch.manual_seed(seed)
             return _built(backbone, size, pretrained=weights == "pretrained")
     if backbone.startswith(MODULE) or source == "given":
-        raise WeightsError(
+        raise NotGiven(
             f"backbone={backbone!r} is a network that was given in another program (weights {digest}). Give it again: "
-            "backbone=module in Study.train or Study.load"
+            "backbone=module in Study.train, Study.load or Study.open. The shell takes networks of timm"
         )
     network = _filled(backbone, _state(source), size, source)
     if hash_of(network) != digest:
@@ -98,7 +105,7 @@ def restored(backbone: str, weights: str, size: int, state: dict[str, Tensor], m
     if module is None and (digest in _given or backbone.startswith(MODULE) or not state):
         module = network_of(backbone, weights, size)
     elif module is not None and not state and hash_of(module) != digest:
-        raise WeightsError(
+        raise NotGiven(
             f"backbone: the study was trained on {backbone} with weights {digest}, which are too large to be in it; "
             f"this {type(module).__qualname__} has {hash_of(module)}. Give the module with the weights that it had"
         )
@@ -215,8 +222,9 @@ def _fill(network, state, name, source):
         shape = lambda tensors: tuple(tensors[first].shape) if first in tensors else "missing"
         source = "weights" if isinstance(source, dict) else f"weights={str(source)!r}"
         raise WeightsError(
-            f"{source} are not those of {name}: {len(odd)} of {len(ours)} tensors differ, the first is {first} "
-            f"({shape(state)} there, {shape(ours)} in the network). Give the weights of this very network"
+            f"{source} are not those of {name}: {len(odd)} of {len(ours.keys() | state.keys())} tensors differ, "
+            f"the first is {first} ({shape(state)} there, {shape(ours)} in the network). Give the weights of this very "
+            "network"
         )
     network.load_state_dict(state)
 

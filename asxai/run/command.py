@@ -103,6 +103,14 @@ def find_pictures(given: list[str], out: Path) -> dict[Path, str]:
     return {p: name if counts[name] == 1 else f"{key_of(str(p.resolve()))[:8]}-{name}" for p, name in found.items()}
 
 
+def place(text: str, kind: str) -> Path:
+    """Where the result goes, a "file" or a "folder". Raises RunError, before anything is done, where the other is."""
+    path = Path(text).expanduser()
+    if path.exists() and path.is_dir() != (kind == "folder"):
+        raise RunError(f"{text} is a {'file' if kind == 'folder' else 'folder'}; give a {kind} to write to")
+    return path
+
+
 def explained(study, files, percentile: float, failed: dict, desc: str):
     """Each picture with its explanation; one that cannot be read goes into `failed` instead, with the reason."""
     from asxai.data.pictures import DataError
@@ -121,12 +129,17 @@ def explained(study, files, percentile: float, failed: dict, desc: str):
 def train(given) -> tuple[dict, list[str]]:
     from asxai.study import Study
 
-    study = Study.train(given.folder, folder=given.out, device=given.device, **training_parameters(given.parameters))
+    out = given.out and place(given.out, "folder")
+    study = Study.train(given.folder, folder=out, device=given.device, **training_parameters(given.parameters))
     counts = {name: len(split) for name, split in study.data.splits.items()}
     result = {"study": str(study.folder), "classes": list(study.class_names), "pictures": counts}
     result |= {"test_accuracy": study.metrics["test_accuracy"], "notes": list(study.data.notes)}
     lines = [f"{len(study.class_names)} classes; pictures: {', '.join(f'{n} {name}' for name, n in counts.items())}"]
     lines += [f"{100 * study.metrics['test_accuracy']:.1f} % of test pictures are right", *study.data.notes]
+    if given_network := study.metrics.get("test_network"):
+        result |= {"network": given_network}
+        right, agreed = (f"{100 * given_network[name]:.1f} %" for name in ("accuracy", "agreement"))
+        lines.insert(2, f"the given network: {right} are right, and {agreed} are decided as it decides them")
     return result, [*lines, f"study: {short(study.folder)}"]
 
 
@@ -135,7 +148,7 @@ def explain(given) -> tuple[dict, list[str]]:
 
     from asxai.cache import code_hash, digest_of, key_of
 
-    out, failed, rows, keys = Path(given.out).expanduser(), {}, {}, {}
+    out, failed, rows, keys = place(given.out, "folder"), {}, {}, {}
     names = find_pictures(given.pictures, out)
     study = open_study(given.study, given.device, given.data)
     scores = study.explainer.scores.table().to_csv() + study.explainer.concepts.table().to_csv()
@@ -154,8 +167,12 @@ def explain(given) -> tuple[dict, list[str]]:
     paths.write_atomically(out / "explanations.csv", lambda path: path.write_text(text, encoding="utf-8"))
     again = f", {before} of them before" if before else ""
     return {"out": str(out), "pictures": table, "failed": failed}, [
-        f"{len(table)} pictures explained{again}: {short(out)}, a row each in {short(out / 'explanations.csv')}"
+        f"{_pictures(len(table))} explained{again}: {short(out)}, a row each in {short(out / 'explanations.csv')}"
     ]
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _kept(folder: Path, key: str) -> dict | None:
@@ -163,7 +180,12 @@ def _kept(folder: Path, key: str) -> dict | None:
     try:
         values = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
         columns = ("file", "predicted", "probability", "tier", "score", "sentence")
-        return {name: values[name] for name in columns} if values["made_from"] == key else None
+        if values["made_from"] != key:
+            return None
+        row = {name: values[name] for name in columns}
+        if network := values["network"]:
+            row |= {"network_predicted": network["predicted"], "network_probability": network["probability"]}
+        return row
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -171,17 +193,17 @@ def _kept(folder: Path, key: str) -> dict | None:
 def report(given) -> tuple[dict, list[str]]:
     from .report import write_report
 
-    out, failed = Path(given.out).expanduser(), {}
+    out, failed = place(given.out, "file"), {}
     names = find_pictures(given.pictures, out)
     study = open_study(given.study, given.device, given.data)
     pictures = explained(study, list(names), given.percentile, failed, "explaining")
     count = write_report(out, study, ((names[file], one) for file, one in pictures), len(names), failed)
     size = f"{out.stat().st_size / 10**6:.1f} MB"
-    return {"out": str(out), "pictures": count, "failed": failed}, [f"{count} pictures in {short(out)}, {size}"]
+    return {"out": str(out), "pictures": count, "failed": failed}, [f"{_pictures(count)} in {short(out)}, {size}"]
 
 
 def export(given) -> tuple[dict, list[str]]:
-    out = open_study(given.study, given.device, given.data).export(given.out, given.exemplars)
+    out = open_study(given.study, given.device, given.data).export(place(given.out, "file"), given.exemplars)
     holds = "with its training pictures, small" if given.exemplars else "without training pictures"
     return {"out": str(out)}, [f"{short(out)}: {out.stat().st_size / 10**6:.1f} MB, {holds}"]
 

@@ -49,6 +49,8 @@ def write_report(
         raise RunError(f"none of {count} pictures could be read. {next(iter(failed.values()), '')}")
     classes = dict.fromkeys(study.class_names)
     accuracy = f"{100 * study.metrics['test_accuracy']:.0f} % of its own test pictures are right"
+    if given := study.metrics.get("test_network"):
+        accuracy += f"; of them, {100 * given['agreement']:.0f} % are decided as by the given network"
     name = Path(study.folder).stem if study.kept else Path(study.config.data_set).name
     parts = {
         "title": escape(f"What the network sees: {name}"),
@@ -113,6 +115,9 @@ def _card(number: int, name: str, one: "Explanation", budget: float) -> str:
     label, kind = one.class_names.index(one.predicted), KINDS[one.tier]
     data = {"order": number, "name": name.lower(), "label": label, "tier": TIERS.index(one.tier)}
     data |= {"score": f"{one.score:.4f}", "softmax": f"{one.probability:.6f}"}
+    softmax = f"softmax {100 * one.probability:.1f} %"
+    if one.network:
+        softmax += f" · {escape(one.given_network())}"
     attributes = " ".join(f'data-{key}="{escape(str(value))}"' for key, value in data.items())
     thumbs = "".join(
         f'<img src="{_webp(Image.fromarray(picture), EXEMPLAR)}" alt="{escape(source)}" title="{escape(source)}">'
@@ -121,7 +126,7 @@ def _card(number: int, name: str, one: "Explanation", budget: float) -> str:
     near = f'<h4>Nearest training pictures</h4><div class="near">{thumbs}</div>' if thumbs else ""
     text = (
         f'<div><h3 id="h{number}">{escape(one.predicted)}<span class="badge">{one.tier}</span></h3>'
-        f'<p class="file quiet">{escape(name)} · score {one.score:.2f} · softmax {100 * one.probability:.1f} %</p>'
+        f'<p class="file quiet">{escape(name)} · score {one.score:.2f} · {softmax}</p>'
         f"<blockquote>{escape(one.sentence)}</blockquote><h4>Concepts of “{escape(one.predicted)}”</h4>"
         f'<ul class="concepts">{_concepts(one, seen, colours)}</ul>{_class_table(one)}</div>'
     )

@@ -237,6 +237,7 @@ class Evil:
         (lambda: dict(backbone=infinite()), ValueError, ["not finite"]),
         (lambda: dict(backbone=Own), TypeError, ["is a type", "call it"]),
         (lambda: dict(backbone=[3]), TypeError, ["backbone=[3] is a list", "torch.nn.Module"]),
+        (lambda: dict(backbone=Own().state_dict()), TypeError, ["backbone is a dict, not", "as weights="]),
         (lambda: dict(backbone=Own(), weights=3), TypeError, ["weights=3", "path"]),
         (lambda: dict(backbone=Own(), last_stage="top"), ValueError, ["last_stage='top'", "norm, conv2, conv3"]),
         (lambda: dict(backbone=Own(), last_stage="fc"), ValueError, ["last_stage='fc'", "no spatial map"]),
@@ -248,6 +249,7 @@ class Evil:
         (lambda: dict(backbone=Own(), weights="no.pt"), WeightsError, ["no such file"]),
         (lambda: dict(backbone=Own(), weights={}), WeightsError, ["no state dict"]),
         (lambda: dict(backbone=Own(), weights=Own(3).state_dict()), WeightsError, ["fc.bias", "(3,)", "(2,)"]),
+        (lambda: dict(backbone=nn.ReLU(), weights={"a": torch.ones(1)}), WeightsError, ["1 of 1 tensors differ"]),
         (lambda: dict(backbone="resnet18", weights=Own().state_dict()), WeightsError, ["not those of resnet18"]),
     ],
 )
