@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 FORMAT = 1  # of study.json; raised when older folders can no longer be read
 
 
+def check_place(folder: Path, data_set: str):
+    """Raises ValueError where a study must not be kept: among the pictures, or in a folder of other things."""
+    if Path(data_set).is_dir() and folder.resolve().is_relative_to(Path(data_set).resolve()):
+        raise ValueError(f"folder={str(folder)!r} is among the pictures of {data_set}; give a place outside")
+    there = sorted(path.name for path in folder.glob("[!.]*"))
+    if there and not {"study.json", "checkpoint.safetensors", "model.safetensors"} & set(there):
+        raise ValueError(f"folder={str(folder)!r} holds no study but {there[0]!r}; give a new or an empty one")
+
+
 def write(study: "Study"):
     """Write a study to its folder; study.json comes last, for its presence says that the study is complete."""
     state = kept_state(study.model, study.config.weights) | {"basis_before": study.basis_before}

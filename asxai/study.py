@@ -9,6 +9,7 @@ What its folder holds is said in `asxai.store`.
 
 import os
 import textwrap
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -113,6 +114,8 @@ class Study:
         key = config.key(data.fingerprint, code_hash("data", "model"))  # what other code trained is another study
         kept = sorted((paths.RUNS / "studies").glob(f"*-{key}"))  # perhaps trained before the pictures were moved
         given, folder = folder, Path(folder or [*kept, paths.RUNS / "studies" / f"{data.name}-{key}"][0])
+        if given:
+            store.check_place(folder, config.data_set)
         missing = lambda: parallel.from_first(not (folder / "study.json").exists())
         if missing():
             model = build_model(config, len(data.class_names)).to(device)  # if it cannot be had, nothing is begun
@@ -160,6 +163,12 @@ class Study:
             tried = evaluate(model, validation[0][0], validation[1], BATCH)["logits"]
             metrics["network"] = fidelity(model, data.validation, tried, config)
             metrics["test_network"] = fidelity(model, data.test, scores["logits"], config)
+            if metrics["network"]["accuracy"] * len(data.class_names) <= 1:
+                warnings.warn(
+                    f"the given network is right in {metrics['network']['accuracy']:.0%} of validation pictures: are "
+                    "its outputs in the order of the sorted class names, and is normalisation= that of its training?",
+                    stacklevel=4,
+                )
         prototypes = _prototype_table(trainer.prototypes, model, data)
         study = cls(config, model.eval(), data.class_names, metrics, log, prototypes, before, folder, data)
         if parallel.rank() == 0:

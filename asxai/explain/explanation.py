@@ -30,6 +30,7 @@ class Decision(NamedTuple):
     probability: float
     agreement: float  # share of validation pictures in which both take the same class
     correlation: float  # of both logits there, see `asxai.model.recipe.fidelity`
+    pictures: int  # how many these are
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,7 +105,8 @@ class Explanation:
         softmax = f"The softmax alone says: {self.predicted}, {100 * self.probability:.1f} %"
         softmax = f"{self.assurance}\n{softmax}" if self.assurance else softmax
         if self.network:
-            softmax += f". {self.given_network()} (fidelity {round(100 * self.network.agreement, 1)} %)"
+            fidelity = f"{round(100 * self.network.agreement, 1)} % of {self.network.pictures} validation pictures"
+            softmax += f". {self.given_network()} (agreement: {fidelity})"
         arrays = (self.picture, self.masks, self.names, self.scores, self.class_names, self.similarity)
         figure, table = explanation_panel(*arrays, self.sentence, softmax, self.exemplars, predicted=self.predicted)
         plt.close(figure)  # pyplot must not show it a second time

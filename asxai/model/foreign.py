@@ -229,9 +229,9 @@ def split_logits(model, split, size: int) -> Tensor:
     if not model.decides:
         outputs, name = getattr(model.backbone, "outputs", 0) or "no", model.backbone.name
         raise ValueError(
-            f"{name} has no decision of its own here: it gives {outputs} numbers for a picture, and there are "
-            f"{model.classes} classes. It takes a given network with an output for each class, in the order of their "
-            "sorted names, and trainable='head'"
+            f"labels='network': {name} decides nothing here. It gives {outputs} numbers for a picture, and there are "
+            f"{model.classes} classes. Give a network with an output for each class, in the order of their sorted "
+            "names, and trainable='head'"
         )
     device = model.feature_mean.device
 

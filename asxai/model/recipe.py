@@ -121,7 +121,7 @@ def fidelity(model: ProtoCNN, split: "Split", logits: torch.Tensor, config: "Con
 
     `agreement`: the share of pictures that both take for the same class. `correlation`: Pearson's, of both logits over
     pictures and classes, each picture's mean taken off, for a constant in all changes no decision. `accuracy`: of the
-    given network, by the labels of the split.
+    given network, by the labels of the split. `pictures`: how many they are.
     """
     theirs = split_logits(model, split, config.size)
     centred = [(one.double() - one.double().mean(dim=1, keepdim=True)).flatten() for one in (logits, theirs)]
@@ -130,6 +130,7 @@ def fidelity(model: ProtoCNN, split: "Split", logits: torch.Tensor, config: "Con
         "agreement": float((logits.argmax(dim=1) == decided).double().mean()),
         "correlation": float(torch.corrcoef(torch.stack(centred))[0, 1]),
         "accuracy": float((decided == torch.from_numpy(split.labels)).double().mean()),
+        "pictures": len(split),
     }
 
 

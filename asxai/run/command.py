@@ -103,11 +103,18 @@ def find_pictures(given: list[str], out: Path) -> dict[Path, str]:
     return {p: name if counts[name] == 1 else f"{key_of(str(p.resolve()))[:8]}-{name}" for p, name in found.items()}
 
 
-def place(text: str, kind: str) -> Path:
-    """Where the result goes, a "file" or a "folder". Raises RunError, before anything is done, where the other is."""
+def place(text: str, kind: str, begins: bytes = b"") -> Path:
+    """Where the result goes, a "file" or a "folder". Raises RunError, before anything is done, where the other is.
+
+    begins: how our files begin; one that does not is somebody else's, and not written over
+    """
     path = Path(text).expanduser()
     if path.exists() and path.is_dir() != (kind == "folder"):
         raise RunError(f"{text} is a {'file' if kind == 'folder' else 'folder'}; give a {kind} to write to")
+    if path.is_file() and path.stat().st_size:
+        with open(path, "rb") as file:
+            if file.read(len(begins)) != begins:
+                raise RunError(f"{text} is there already and was not written by asxai; give another name, or remove it")
     return path
 
 
@@ -193,7 +200,7 @@ def _kept(folder: Path, key: str) -> dict | None:
 def report(given) -> tuple[dict, list[str]]:
     from .report import write_report
 
-    out, failed = place(given.out, "file"), {}
+    out, failed = place(given.out, "file", b"<!doctype html>"), {}
     names = find_pictures(given.pictures, out)
     study = open_study(given.study, given.device, given.data)
     pictures = explained(study, list(names), given.percentile, failed, "explaining")
@@ -203,7 +210,8 @@ def report(given) -> tuple[dict, list[str]]:
 
 
 def export(given) -> tuple[dict, list[str]]:
-    out = open_study(given.study, given.device, given.data).export(place(given.out, "file"), given.exemplars)
+    out = place(given.out, "file", b"PK")
+    open_study(given.study, given.device, given.data).export(out, given.exemplars)
     holds = "with its training pictures, small" if given.exemplars else "without training pictures"
     return {"out": str(out)}, [f"{short(out)}: {out.stat().st_size / 10**6:.1f} MB, {holds}"]
 
