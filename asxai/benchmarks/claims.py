@@ -89,6 +89,7 @@ def headlines(page: str, figures: Path | None = None) -> str:
     """README.md with its ten claims written anew. Raises ValueError when a mark is missing."""
     data_sets = groups(figures)["drawn pictures"]
     tables = {data_set: results.read_claims(data_set, figures).set_index("claim") for data_set in data_sets}
+    tables = {data_set: table for data_set, table in tables.items() if set(HEADLINES) & set(table.index)}
     lines = ["| claim | paper | " + " | ".join(tables) + " |", "|---" * (2 + len(tables)) + "|"]
     for name, words in HEADLINES.items():
         papers = [table.loc[name, "paper"] for table in tables.values() if name in table.index]
