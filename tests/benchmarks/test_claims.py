@@ -45,6 +45,14 @@ def test_the_page_names_the_targets_that_the_code_has():
     assert common_traits.SPEED_TARGET == 10 and "inversion ten times as fast" in text
 
 
+def test_the_ten_leave_out_a_data_set_that_has_none_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    results.record_claims("menagerie-one", "02_b", [results.claim("concept_nmi", 0.25)])
+    results.record_claims("menagerie-two", "11_m", [results.claim("methods_compared", 3)])
+    page = claims.headlines("<!-- ten claims: written by `make results` -->\n<!-- end of claims -->\n")
+    assert "menagerie-one" in page and "0.25" in page and "menagerie-two" not in page
+
+
 def test_a_table_has_a_row_per_claim_and_a_column_per_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     results.record_claims("one", "02_b", [results.claim("z", 0.25)])
