@@ -201,8 +201,8 @@ class Explainer:
             network = None
             if seen.network is not None:
                 best, fit = int(seen.network[i].argmax()), self.study.metrics["network"]
-                known = (fit["agreement"], fit["correlation"], fit["pictures"])
-                network = Decision(class_names[best], float(seen.network[i, best]), *known)
+                fidelity = (fit["agreement"], fit["correlation"], fit["pictures"])
+                network = Decision(class_names[best], float(seen.network[i, best]), *fidelity)
             said = {"assurance": assurances[i], "network": network}
             known = (*numbers, seen.exemplars[i], seen.sources[i])
             explanations.append(Explanation(channels_last[i], class_names, names, *known, **said))
