@@ -31,12 +31,15 @@ export ASXAI_PYTHON := $(value PYTHON)
 
 # The tests execute the committed notebooks too: with the trained studies in runs/, with a copy of the figures, where they
 # find the tables of the last `make study`, and without progress bars. nbval starts the kernel of this very environment
-# and compares the cells tagged for it. Two notebooks at a time, for much of what they do takes one core, in the order of
-# the command: beside the first, which trains what most others load, the longest, on another data set; then from long to
-# short. Without being told so, the plugin would take the number of cells for the time.
+# and compares the cells tagged for it. Two notebooks at a time, for much of what they do takes one core: beside the
+# first, which trains what most others load, the longest, on another data set; then from long to short.
 NBVAL = ASXAI_FIGURES="$$PWD/runs/tests/figures" ASXAI_PROGRESS=/dev/null \
 	$(RUN) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=7200
 LONGEST := $(foreach number,01 05 03 07 10 02 06,notebooks/$(number)_*.ipynb)
+
+# In the order of the command. The plugin's own is by the number of tests, and those that start processes, or notebooks
+# that train, have few.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup figures study results test faults bench lab notebooks lock clean
@@ -66,9 +69,9 @@ study: $(READY)  ## the same with the long protocol: the trainings of the full s
 
 test: $(READY)  ## the tests, then every committed notebook: it runs, and its checked numbers come out again
 	$(RUN) -m ruff check --quiet asxai tests data/menagerie && $(RUN) -m ruff format --check --quiet asxai tests data/menagerie
-	$(RUN) -m pytest -n 2 --dist loadfile tests
+	$(RUN) -m pytest $(TWO) tests/test_faults.py tests/test_*.py tests/run tests/[a-z]*/
 	@rm -rf runs/tests/figures && mkdir -p runs/tests && cp -r figures runs/tests/figures
-	$(NBVAL) -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) notebooks/[0-9][0-9]_*.ipynb
+	$(NBVAL) $(TWO) $(LONGEST) notebooks/[0-9][0-9]_*.ipynb
 
 faults: $(READY)  ## the fault campaign: kills, full disks, damaged files, about 20 minutes; figures/faults.csv
 	$(RUN) tests/faults.py
