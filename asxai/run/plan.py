@@ -24,7 +24,7 @@ from pathlib import Path
 from asxai import paths
 
 # The data sets that a notebook runs on when none is named; one that is not listed runs on the first of the menagerie.
-# All figures together are to take less than twenty minutes, so that more is for `make study`, or a DATASET=... away.
+# All figures together are to take less than fifteen minutes, so that more is for `make study`, or a DATASET=... away.
 MENAGERIE = ("menagerie-pets", "menagerie-wild", "menagerie-flowers")
 DATA_SETS = {"05_ood": MENAGERIE[1:2]}
 STUDY_DATA_SETS = DATA_SETS | {
