@@ -123,9 +123,10 @@ def record_claims(data_set, notebook, rows):
     """Write a notebook's claims into `figures/<data_set>/claims.csv`, in place of those that it wrote before."""
     path = _place(data_set) / "claims.csv"
     new = pd.DataFrame([{"notebook": notebook, **row} for row in rows], columns=CLAIM_COLUMNS).astype(str)
-    old = read_claims(data_set)
-    table = pd.concat([old[old["notebook"] != notebook], new]).sort_values("notebook", kind="stable")
-    paths.write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+    with paths.locked(paths.RUNS / "claims" / paths.slug(data_set)):  # of two notebooks at once none loses its rows
+        old = read_claims(data_set)
+        table = pd.concat([old[old["notebook"] != notebook], new]).sort_values("notebook", kind="stable")
+        paths.write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
     return new
 
 

@@ -186,8 +186,9 @@ def slow_calibration_error(confidence, right, bins):
 
 
 def words(figure):
-    """All texts that are to be seen, after the figure has been drawn."""
-    figure.canvas.draw()
+    """All texts that are to be seen, after the figure has been drawn, or laid out as if it had been."""
+    if figure.stale:
+        figure.draw_without_rendering()
     found = figure.findobj(Text)
     of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     every = {id(label) for axis in of_axes for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)}
@@ -202,10 +203,13 @@ def check_words(figure):
         figure.set_dpi(dpi)
         found = words(figure)
         boxes = [Text.get_window_extent(text) for text in found]  # without the lines to what they name
-        for i, (text, box) in enumerate(zip(found, boxes)):
+        for text, box in zip(found, boxes):
             assert box.x0 >= 0 and box.y0 >= 0, text
             assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, text
-            assert not [other for other, own in zip(found[:i], boxes) if box.padded(-1).overlaps(own.padded(-1))], text
+        corners = np.reshape([box.padded(-1).extents for box in boxes], (-1, 2, 2))
+        low, high = corners.min(axis=1), corners.max(axis=1)
+        over = ((low[:, None] <= high) & (low <= high[:, None])).all(axis=2)  # as `Bbox.overlaps`
+        assert not [(found[i], found[k]) for i, k in np.argwhere(np.triu(over, 1))]
 
 
 def texts(items):

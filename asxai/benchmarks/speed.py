@@ -1,7 +1,8 @@
 """`make bench`: what things cost, as ratios of two sides that were measured in one run; the table is figures/bench.csv.
 
 Times of shared machines drift, so the two sides of a ratio run in turn and the median over pairs is given. How memory
-and time grow is measured on drawn pictures of 64 px; `python -m asxai.benchmarks.speed cpu 3000 30000` takes others.
+and time grow is measured on drawn pictures of 64 px; `python -m asxai.benchmarks.speed cpu 3000 30000` measures this
+alone, on other numbers of pictures. Rows of the table that a call does not measure stay in it.
 """
 
 import itertools
@@ -26,6 +27,7 @@ from ..model.recipe import build_model
 from ..model.replacement import replace_basis_vectors
 from ..model.training import Trainer
 from ..study import Study
+from ..traits.inversion import STEPS
 from ..traits.pooled import Network
 from .common_traits import race
 from .scaling import measured, peak_gib
@@ -34,6 +36,7 @@ PAIRS, CLASSES = 7, 2
 PHOTOGRAPHS, SETTLED = 200, 50  # pictures to explain, and those after which memory should not grow
 PHOTOGRAPH = (640, 480)  # pixels
 COUNTS = (300, 3000)  # pictures of drawn data sets
+COLUMNS = ["what", "value", "unit", "limit", "seconds"]
 
 
 def paired_ratio(ours, bare, pairs=PAIRS):
@@ -143,39 +146,43 @@ def growth(counts, device):
     return rows
 
 
-def main(device=None, *counts):
-    """device: "cpu", "cuda", or "" for what there is. counts: of pictures, by default `COUNTS`."""
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+def ratios(device):
+    """Rows about what one process does on a few pictures."""
     with tempfile.TemporaryDirectory() as folder:  # first, for a peak of memory hides all that is lower
         explained, rose = explaining(device, folder)
     pictures = torch.randint(0, 256, (128, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     step, stage2 = training_step(device, pictures[:BATCH]), replacement(device, pictures)
     speedup, allowed = inversion(device, pictures), 1.3 * explained[1] + 0.1 * PHOTOGRAPHS
     words = f"explaining {PHOTOGRAPHS} pictures / (1.3 forward passes + 0.1 s a picture)"
+    inverted = f"the paper's {STEPS['paper']} steps of inversion / as low by the fast method"
     rows = [
         (words, explained[0] / allowed, "ratio", "1", explained),
         (f"memory beyond the first {SETTLED} of them", rose, "MiB", "50", ()),
         ("training step / bare forward and backward, batch of 32", step[0], "ratio", "1.05", step[1:]),
         ("replacement / one forward pass, 128 pictures", stage2[0], "ratio", "1.02", stage2[1:]),
-        (
-            "the paper's 600 steps of inversion / as low by the fast method",
-            speedup[0],
-            "ratio",
-            "20 or more",
-            speedup[1:],
-        ),
+        (inverted, speedup[0], "ratio", "20 or more", speedup[1:]),
         ("epoch on cached features, 128 pictures in 1 view", cached_epoch(device, pictures), "s", "", ()),
-        *growth([int(count) for count in counts or COUNTS], device),
         ("peak memory of this run", peak_gib(), "GiB", "", ()),
     ]
     if device.type == "cuda":
         rows.append(("peak GPU memory", torch.cuda.max_memory_allocated() / 1024**3, "GiB", "", ()))
-    table = pd.DataFrame(rows, columns=["what", "value", "unit", "limit", "seconds"])
+    return rows
+
+
+def main(device=None, *counts):
+    """device: "cpu", "cuda", or "" for what there is. counts: of pictures, and nothing but how much they take."""
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    rows = [] if counts else ratios(device)
+    table = pd.DataFrame(rows + growth([int(count) for count in counts or COUNTS], device), columns=COLUMNS)
     table["seconds"] = [" / ".join(f"{value:.3f}" for value in sides) for sides in table["seconds"]]
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     table = table.assign(device=f"{device.type} ({name})", cores=os.cpu_count(), threads=torch.get_num_threads())
     print(table.to_string(index=False))
-    paths.write_atomically(paths.FIGURES / "bench.csv", lambda path: table.round(4).to_csv(path, index=False))
+    file = paths.FIGURES / "bench.csv"
+    if file.exists():
+        earlier = pd.read_csv(file, keep_default_na=False)
+        table = pd.concat([table, earlier[~earlier["what"].isin(table["what"])]])
+    paths.write_atomically(file, lambda path: table.round(4).to_csv(path, index=False))
 
 
 if __name__ == "__main__":

@@ -156,13 +156,16 @@ class Explainer:
 
         In place of a picture that cannot be read comes its `DataError`.
         """
-        for start in range(0, len(sources), BATCH):
-            read = read_wholes(sources[start : start + BATCH], self.study.config.size)
-            good = [one for one in read if not isinstance(one, DataError)]
-            looks = self.look(torch.stack([pixels for pixels, _ in good])) if good else ()
-            explained = (one for seen in looks for one in self.explain_seen(seen, percentile, without))
-            for one in read:
-                yield one if isinstance(one, DataError) else replace(next(explained), whole=one[1])
+        for start in range(0, len(sources), BATCH):  # nothing of a batch is left when the next one is read
+            yield from self._explained(sources[start : start + BATCH], percentile, without)
+
+    def _explained(self, sources, percentile, without):
+        read = read_wholes(sources, self.study.config.size)
+        good = [one for one in read if not isinstance(one, DataError)]
+        looks = self.look(torch.stack([pixels for pixels, _ in good])) if good else ()
+        explained = (one for seen in looks for one in self.explain_seen(seen, percentile, without))
+        for one in read:
+            yield one if isinstance(one, DataError) else replace(next(explained), whole=one[1])
 
     @torch.inference_mode()
     def look(self, pictures: torch.Tensor) -> Iterator[Seen]:

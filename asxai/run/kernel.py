@@ -14,7 +14,7 @@ from pathlib import Path
 
 from asxai.progress import last_line
 
-from .plan import KERNEL, PACKAGE, Places, RunError, short, tags_of
+from .plan import AT_ONCE, KERNEL, PACKAGE, Places, RunError, short, tags_of
 
 MEMORY = "memory ran out: close other programs, or take less, such as PARAMS='size=224 batch_size=16'"
 SENTENCES = {  # errors that say themselves what is wrong and what to do, and those whose remedy is known here
@@ -27,36 +27,44 @@ SENTENCES = {  # errors that say themselves what is wrong and what to do, and th
 }
 
 
-def execute(notebook: Path, output: Path, parameters: dict, places: Places, hours: float, title: str):
+@contextmanager
+def kernels(places: Places):
+    """What has to be around any number of `execute`: settings that kernels inherit, and their progress shown."""
+    status = places.runs / "notebooks" / "progress"
+    status.parent.mkdir(parents=True, exist_ok=True)
+    status.write_text("", encoding="utf-8")
+    settings = {"ASXAI_RUNS": places.runs, "ASXAI_FIGURES": places.figures, "ASXAI_PROGRESS": status}
+    settings |= {"PYTHONHASHSEED": 0, "PYTHONUTF8": 1, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    settings["MPLCONFIGDIR"] = places.runs / "notebooks" / "matplotlib"  # nobody's settings but the notebook's
+    try:
+        with private_folder(settings), progress_shown(status, sys.stderr.isatty()), replies_not_missed():
+            yield
+    finally:
+        status.unlink(missing_ok=True)
+
+
+def execute(notebook: Path, output: Path, parameters: dict, hours: float, title: str):
     """Execute a notebook in a kernel of its own and return it; the copy appears as `output` when all went well.
 
-    While it runs the copy is called `.running.ipynb`; a failed one is kept as `.failed.ipynb`.
+    While it runs the copy is called `.running.ipynb`; a failed one is kept as `.failed.ipynb`. Several threads may do
+    so at once, within `kernels`.
     """
     import papermill
     from traitlets.config import Config
 
     running, failed = output.with_suffix(".running.ipynb"), output.with_suffix(".failed.ipynb")
-    status = output.with_suffix(".progress")
     output.parent.mkdir(parents=True, exist_ok=True)
-    status.touch()
     failed.unlink(missing_ok=True)
-    settings = {"ASXAI_RUNS": places.runs, "ASXAI_FIGURES": places.figures, "ASXAI_PROGRESS": status}
-    settings |= {"PYTHONHASHSEED": 0, "PYTHONUTF8": 1, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    settings["MPLCONFIGDIR"] = places.runs / "notebooks" / "matplotlib"  # nobody's settings but the notebook's
-    in_terminal = sys.stderr.isatty()
     options = dict(kernel_name=KERNEL, language="python", cwd=notebook.parent, execution_timeout=round(hours * 3600))
     options["config"] = Config(KernelManager={"transport_encryption": "auto"})  # else each kernel warns on the terminal
-    options["progress_bar"] = {"desc": title, "leave": False} if in_terminal else False
+    options["progress_bar"] = {"desc": title, "leave": False} if sys.stderr.isatty() else False
     try:
-        with private_folder(settings), progress_shown(status, in_terminal), replies_not_missed():
-            files = [str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, running)]  # it formats them
-            executed = papermill.execute_notebook(*files, parameters, **options)
+        files = [str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, running)]  # it formats them
+        executed = papermill.execute_notebook(*files, parameters, **options)
     except Exception as error:
         if running.exists():
             os.replace(running, failed)
         raise RunError(describe_failure(error, failed)) from error
-    finally:
-        status.unlink(missing_ok=True)
     os.replace(running, output)
     return executed
 
@@ -147,13 +155,13 @@ def replies_not_missed(interval: float = 1.0):
 
 @contextmanager
 def progress_shown(status: Path, in_terminal: bool):
-    """Show what the package's own bars write to `status`: in a terminal below papermill's bar, else once a minute."""
+    """Show what the package's own bars write to `status`: in a terminal below papermill's bars, else once a minute."""
     from tqdm import tqdm
 
     done = threading.Event()
 
     def follow():
-        line = tqdm(total=0, position=1, leave=False, bar_format="    {desc}", disable=not in_terminal)
+        line = tqdm(total=0, position=AT_ONCE, leave=False, bar_format="    {desc}", disable=not in_terminal)
         while not done.wait(1 if in_terminal else 60):
             text = last_line(status)
             if in_terminal:

@@ -24,7 +24,7 @@ from pathlib import Path
 from asxai import paths
 
 # The data sets that a notebook runs on when none is named; one that is not listed runs on the first of the menagerie.
-# All figures together are to take less than twenty minutes, so that more is for `make study`, or a DATASET=... away.
+# All figures together are to take less than fifteen minutes, so that more is for `make study`, or a DATASET=... away.
 MENAGERIE = ("menagerie-pets", "menagerie-wild", "menagerie-flowers")
 DATA_SETS = {"05_ood": MENAGERIE[1:2]}
 STUDY_DATA_SETS = DATA_SETS | {
@@ -34,6 +34,7 @@ STUDY_DATA_SETS = DATA_SETS | {
     "07_ablation": MENAGERIE[:2],
     "11_methods": (*MENAGERIE[:2], "menagerie-game"),
 }
+AT_ONCE = 2  # notebooks of `figures`: most of what they do takes one core, and 2 to 4 GB of memory
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL = "python3"
 
@@ -159,8 +160,11 @@ def digest_sources(places: Places) -> str:
     return _digest([[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files])
 
 
-def fingerprint(notebook: Path, data_set: str, parameters: dict, places: Places) -> dict[str, str]:
-    """A hash for each thing that the executed notebook depends on, under the name that the reader is told."""
+def fingerprint(notebook: Path, data_set: str, parameters: dict, places: Places, begun=None) -> dict[str, str]:
+    """A hash for each thing that the executed notebook depends on, under the name that the reader is told.
+
+    begun: the fingerprints of notebooks that this run has started, by (name, data set): they may have no stamp yet
+    """
     cells = [[cell.get("cell_type"), tags_of(cell), source_of(cell)] for cell in read_cells(notebook)]
     files = []
     if os.path.isabs(data_set):  # a folder; the registered data sets are drawn or fetched by the package itself
@@ -170,7 +174,10 @@ def fingerprint(notebook: Path, data_set: str, parameters: dict, places: Places)
             states = [(path, os.lstat(path)) for path in shown]  # of a link itself: it may lead nowhere
             files += [[path, state.st_size, state.st_ctime_ns] for path, state in states]  # no copy keeps this time
     earlier = [path.stem for path in sorted(places.notebooks.glob("[0-9]*.ipynb")) if path.stem < notebook.stem]
-    stamps = [[name, (read_stamp(name, data_set, places) or {}).get("made from")] for name in earlier]
+    now = lambda name: (
+        (begun or {}).get((name, data_set)) or (read_stamp(name, data_set, places) or {}).get("made from")
+    )
+    stamps = [[name, now(name)] for name in earlier]
     return {
         "the notebook": _digest(cells),
         "the package": digest_sources(places),

@@ -53,12 +53,20 @@ def test_the_table_of_measurements(monkeypatch, capsys):
     monkeypatch.setattr(speed, "explaining", lambda device, folder: ([26.0, 10.0], 3.0))
     sizes = lambda count, device: dict(pictures=count, peak=1 + count / 10_000, seconds=count / 100)
     monkeypatch.setattr(speed, "measured", sizes)
-    speed.main("cpu", "300", "3000")
+    speed.main("cpu")
     table = pd.read_csv(paths.FIGURES / "bench.csv").set_index("what")
     assert table["value"]["epoch on cached features, 128 pictures in 1 view"] == 0.5
     assert table["value"]["peak memory, 3000 / 300 pictures"] == pytest.approx(1.3 / 1.03, abs=1e-3)
     assert table["value"]["seconds a picture, 3000 / 300 pictures"] == 1
     assert table.index[0] in capsys.readouterr().out and (table["value"] >= 0).all() and (table["cores"] > 0).all()
+    monkeypatch.setattr(speed, "measured", lambda count, device: sizes(count, device) | {"peak": 2.0})
+    monkeypatch.setattr(speed, "ratios", None)  # other numbers of pictures are measured alone
+    speed.main("cpu", "3000", "6000")
+    longer = pd.read_csv(paths.FIGURES / "bench.csv").set_index("what")
+    assert longer["value"]["peak memory, 6000 / 3000 pictures"] == 1
+    assert longer["value"]["peak memory, 3000 pictures"] == 2 and longer.index.is_unique
+    others = table.index.difference(["peak memory, 3000 pictures"])
+    pd.testing.assert_frame_equal(longer.loc[others], table.loc[others])
 
 
 def test_the_race_is_between_both_methods_of_inversion(monkeypatch):

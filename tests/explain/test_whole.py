@@ -1,6 +1,7 @@
 """Masks of what the network saw, in the picture that was given: wide, tall, turned and tiny files."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -118,3 +119,23 @@ def test_a_stream_is_explained_a_batch_at_a_time_and_names_what_is_no_picture(st
     assert [isinstance(one, DataError) for one in rest] == [True, True, True, False]
     assert "broken.png: no picture" in str(rest[0]) and rest[3].whole.source == good[1]
     assert list(explainer.stream([])) == []
+
+
+def test_of_a_batch_nothing_is_left_when_the_next_is_read(study, explainer, monkeypatch):
+    """Two batches at once would take half a gigabyte more at the usual size."""
+    monkeypatch.setattr(explain_explainer, "BATCH", 2)
+    looked, left, real, look = [], [], explain_explainer.read_wholes, explainer.look
+
+    def read(files, size):
+        left.append([one() is not None for one in looked])
+        return real(files, size)
+
+    def seen(pictures):
+        for one in look(pictures):
+            looked.append(weakref.ref(one.out.maps))
+            yield one
+
+    monkeypatch.setattr(explain_explainer, "read_wholes", read)
+    monkeypatch.setattr(explainer, "look", seen)
+    assert sum(1 for _ in explainer.stream(study.data.test.paths[:5])) == 5
+    assert left == [[], [False], [False, False]]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import MiniBatchNMF
 
 from asxai.benchmarks.prototypes import measure
 from asxai.methods import METHODS, clusterings
@@ -42,6 +43,15 @@ def test_planted_parts_are_recovered_exactly(planted, name):
     rows = measure(name, planted, peaks=False)
     assert rows["measure"].tolist() == ["nmi", "ari", "best part IoU"] and (rows[["value", "low"]] == 1).all(axis=None)
     assert measure(METHODS[name](clusters=2), planted, peaks=False)["value"][0] < 0.9
+
+
+def test_weights_of_factors_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    patches = np.abs(rng.normal(size=(300, 5)) @ rng.normal(size=(5, 24))).astype(np.float32)
+    factors = MiniBatchNMF(5, init="nndsvda", random_state=0, max_iter=60)
+    clusterings.quietly(factors.fit, patches)
+    for some in (patches, patches[:1], patches[:9] * 50):
+        np.testing.assert_allclose(clusterings.weights_of(factors, some), factors.transform(some), rtol=1e-5, atol=1e-7)
 
 
 def test_clusters_over_all_classes_are_numbered_alike_in_all(planted):

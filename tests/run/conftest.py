@@ -21,10 +21,10 @@ def places(tmp_path):
 
 
 @pytest.fixture
-def at_once(monkeypatch):
+def at_once(monkeypatch, places):
     """Notebooks are executed here, without a kernel, which takes seconds to start."""
 
-    def execute(notebook, output, parameters, places, hours, title):
+    def execute(notebook, output, parameters, hours, title):
         monkeypatch.setenv("ASXAI_FIGURES", str(places.figures))
         first, *others = [cell["source"] for cell in json.loads(notebook.read_text())["cells"][1:]]
         exec(first, scope := {})

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from jupyter_client.channels import AsyncZMQSocketChannel
-from notebook_helpers import PETS, WILD, WRITE, wait_until, write_notebook
+from notebook_helpers import PETS, WILD, WRITE, executed, wait_until, write_notebook
 
 from asxai import progress
 from asxai.run import kernel, make, plan
@@ -101,6 +101,27 @@ def test_a_failure_stops_its_data_set_only(places, capsys):
     write_notebook(places.notebooks, "01_first", WRITE.format(name="01_first"))
     assert make.make_figures("figures", data_sets=[PETS], places=places) == 0
     assert not (places.runs / "notebooks" / PETS / "01_first.failed.ipynb").exists()
+
+
+def test_two_notebooks_run_at_once_after_the_first_of_their_data_set(places, capsys):
+    """Each of 02 and 03 waits for the other, which 01 must not do; no stamp names the other's figures."""
+    meets = """import os, time
+from pathlib import Path
+(Path(os.environ["ASXAI_RUNS"]) / {own!r}).touch()
+end = time.monotonic() + 60
+while not (Path(os.environ["ASXAI_RUNS"]) / {other!r}).exists():
+    assert time.monotonic() < end
+    time.sleep(0.05)"""
+    alone = "import os; from pathlib import Path; assert not list(Path(os.environ['ASXAI_RUNS']).glob('0?'))"
+    write_notebook(places.notebooks, "01_first", alone, WRITE.format(name="01_first"))
+    for own, other in (("02", "03"), ("03", "02")):
+        write_notebook(
+            places.notebooks, f"{own}_second", meets.format(own=own, other=other), WRITE.format(name=f"{own}_a")
+        )
+    assert executed(places, capsys) == [f"{name} on {PETS}" for name in ("01_first", "02_second", "03_second")]
+    stamps = [json.loads(places.stamp(name, PETS).read_text()) for name in ("02_second", "03_second")]
+    assert [stamp["figures"] for stamp in stamps] == [[f"{PETS}/02_a.csv"], [f"{PETS}/03_a.csv"]]
+    assert executed(places, capsys) == [] and not (places.runs / "notebooks" / "progress").exists()
 
 
 def test_a_cell_that_takes_too_long(places, monkeypatch, capsys):
