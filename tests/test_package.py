@@ -42,7 +42,6 @@ ORDER = (
     ("data",),
     ("model",),
     ("config",),
-    ("store",),
     ("concepts",),
     ("figures",),
     ("results",),
