@@ -53,14 +53,10 @@ def new_pictures(study: "Study", class_name: str, percentile=95.0, count=3) -> d
     vectors, test = strongest(study, class_name)["basis"], study.data.test
     paths = [test.paths[i] for i in np.flatnonzero(test.labels == study.label_of(class_name))[:count]]
     pictures, maps = _seen(study, paths, class_name, vectors)
-    best = maps.amax(dim=(2, 3)).tolist()
-    rows = [
-        {"class": class_name, "picture": path.name, "basis": vector, "best_cosine": cosine}
-        for path, cosines in zip(paths, best)
-        for vector, cosine in zip(vectors, cosines)
-    ]
+    pairs = {"picture": np.repeat([path.name for path in paths], len(vectors)), "basis": np.tile(vectors, len(paths))}
+    table = pd.DataFrame({"class": class_name} | pairs | {"best_cosine": maps.amax(dim=(2, 3)).flatten().tolist()})
     fine, masks = upsample(maps, study.config.size), semantic_masks(maps, study.config.size, percentile)
-    drawn = {"table": pd.DataFrame(rows), "pictures": pictures, "maps": fine.numpy(), "masks": masks.numpy()}
+    drawn = {"table": table, "pictures": pictures, "maps": fine.numpy(), "masks": masks.numpy()}
     return drawn | {"class_name": class_name}
 
 
