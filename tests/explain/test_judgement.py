@@ -53,41 +53,35 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize(
-    "tier, own, other, word",
-    [
-        ("sure", 0.6, 0.55, ("vivid", "confusing")),
-        ("sure", 0.2, 0.6, ("vivid", "confusing")),  # vivid, but the other's
-        ("sure", 0.4, 0.35, (None, None)),
-        ("sure", 0.05, 0.02, (None, None)),
-        ("sure", 0.6, 0.4, ("vivid", "perhaps")),
-        ("sure", 0.3, 0.1, ("be", "perhaps")),
-        ("sure", 0.6, 0.2, ("vivid", "something like")),
-        ("sure", 0.4, 0.0, ("be", "something like")),
-        ("sure", 0.9, 0.2, ("vivid", "obviously")),
-        ("sure", 0.5, 0.0, ("be", "something like")),  # on both boundaries
-        ("sure", 0.35, 0.0, ("be", "perhaps")),
-        ("sure", 0.1, 0.0, (None, None)),
-        ("sure", 0.5, 0.4, (None, None)),  # boundaries of position
-        ("sure", 0.5, 0.25, ("be", "perhaps")),
-        ("sure", np.nextafter(0.5, 1), 0.25, ("vivid", "perhaps")),
-        ("probably", 0.6, 0.55, ("vivid", "confusing")),
-        ("probably", 0.4, 0.35, (None, None)),
-        ("probably", 0.6, 0.4, ("vivid", "perhaps")),
-        ("probably", 0.3, 0.1, ("be", "perhaps")),
-        ("probably", 0.6, 0.2, ("vivid", "something like")),
-        ("probably", 0.4, 0.0, ("be", "something like")),
-        ("not sure", 0.6, 0.55, ("vivid", "confusing")),
-        ("not sure", 0.4, 0.35, (None, None)),
-        ("not sure", 0.6, 0.3, ("vivid", "something like")),
-        ("not sure", 0.4, 0.1, ("be", "something like")),
-        ("not sure", 0.15, 0.0, ("be", "something like")),
-    ],
-)
-def test_words_of_each_tier(tier, own, other, word):
+WORDS = {  # by tier, position and semanteme: PCS of the class, and of the other
+    "sure, vivid, confusing": "0.6 0.55, 0.2 0.6",  # also where it is vivid, but the other's
+    "sure, vivid, perhaps": "0.6 0.4",
+    "sure, vivid, something like": "0.6 0.2",
+    "sure, vivid, obviously": "0.9 0.2",
+    "sure, be, something like": "0.4 0.0, 0.5 0.0",  # .5 is on both boundaries
+    "sure, be, perhaps": "0.3 0.1, 0.35 0.0, 0.5 0.25",
+    "sure": "0.4 0.35, 0.05 0.02, 0.1 0.0, 0.5 0.4",
+    "probably, vivid, confusing": "0.6 0.55",
+    "probably, vivid, perhaps": "0.6 0.4",
+    "probably, vivid, something like": "0.6 0.2",
+    "probably, be, something like": "0.4 0.0",
+    "probably, be, perhaps": "0.3 0.1",
+    "probably": "0.4 0.35",
+    "not sure, vivid, confusing": "0.6 0.55",
+    "not sure, vivid, something like": "0.6 0.3",
+    "not sure, be, something like": "0.4 0.1, 0.15 0.0",
+    "not sure": "0.4 0.35",
+}
+
+
+@pytest.mark.parametrize("words_of, pairs", WORDS.items(), ids=WORDS)
+def test_words_of_each_tier(words_of, pairs):
+    tier, *word = words_of.split(", ")
     owns, others, beside = BESIDE[tier]
-    found = words([own, *owns], [other, *others])
-    assert found["ear"] == word and found["eyes"] == beside
+    for own, other in (map(float, pair.split()) for pair in pairs.split(", ")):
+        found = words([own, *owns], [other, *others])
+        assert found["ear"] == (tuple(word) or (None, None)) and found["eyes"] == beside
+    assert words([np.nextafter(0.5, 1), 1.0], [0.25, 0.0])["ear"] == ("vivid", "perhaps")  # just above the boundary
 
 
 def test_words_of_the_unsure_without_reasons():

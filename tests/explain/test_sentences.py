@@ -182,40 +182,17 @@ def test_a_single_concept_that_is_more_like_others():
 # --- Names of classes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name, article",
-    [
-        ("cat", "a cat"),
-        ("otter", "an otter"),
-        ("Russian_Blue", "a Russian Blue"),
-        ("unicorn", "a unicorn"),
-        ("urchin", "an urchin"),
-        ("umbrella_bird", "an umbrella bird"),
-        ("European robin", "a European robin"),
-        ("uakari", "a uakari"),
-        ("hourglass dolphin", "an hourglass dolphin"),
-        ("one-toed sloth", "a one-toed sloth"),
-        ("001.Black_footed_Albatross", "a Black footed Albatross"),
-        ("german+shepherd", "a german shepherd"),
-        ("8", "an 8"),
-        ("11", "an 11"),
-        ("18", "an 18"),
-        ("118", "a 118"),
-        ("7", "a 7"),
-        ("dogs", "one of the dogs"),
-        ("Great Pyrenees", "one of the Great Pyrenees"),
-        ("walrus", "a walrus"),
-        ("rhinoceros", "a rhinoceros"),
-        ("lens", "a lens"),
-        ("iris", "an iris"),
-        ("bear grass", "a bear grass"),
-        ("Feet", "one of the Feet"),
-        ("ox", "an ox"),
-        ("bus", "a bus"),
-        ("gas", "a gas"),
-        ("antennae", "one of the antennae"),
-    ],
-)
+ARTICLES = {  # of names as they are said
+    "a": "cat, unicorn, European robin, uakari, one-toed sloth, 118, 7, walrus, rhinoceros, lens, bear grass, bus, gas",
+    "an": "otter, urchin, hourglass dolphin, 8, 11, 18, iris, ox",
+    "one of the": "dogs, Great Pyrenees, Feet, antennae",
+}
+NAMES = {name: f"{article} {name}" for article, names in ARTICLES.items() for name in names.split(", ")}
+NAMES |= {"Russian_Blue": "a Russian Blue", "umbrella_bird": "an umbrella bird", "german+shepherd": "a german shepherd"}
+NAMES |= {"001.Black_footed_Albatross": "a Black footed Albatross"}
+
+
+@pytest.mark.parametrize("name, article", NAMES.items())
 def test_article_and_number_of_a_class(name, article):
     found = sentence([0.9], [0.1], (name, "zebra"), ["ear"])
     assert found.startswith(f"I am sure it is {article} mainly because it has a vivid ear, which is obviously ")
