@@ -281,18 +281,8 @@ def bad_files(checkout: Checkout, rng, count: int) -> Iterator[bool]:
 
 
 # How often: the whole campaign, and what `make test` has time for, where other tests try signals and clocks
-FULL = {
-    kills: 35,
-    kills_at_writes: 15,
-    signals: 3,
-    full_disks: 10,
-    together: (2, 4),
-    clock: 1,
-    flipped: 5,
-    cut: 5,
-    bad_pictures: 2000,
-    bad_files: 500,
-}
+FULL = {kills: 35, kills_at_writes: 15, signals: 3, full_disks: 10, together: (2, 4), clock: 1, flipped: 5, cut: 5}
+FULL |= {bad_pictures: 2000, bad_files: 500}
 SHORT = {kills_at_writes: 1, full_disks: 1, together: (2,), flipped: 1, bad_pictures: 200, bad_files: 60}
 
 

@@ -105,10 +105,8 @@ def test_a_network_that_disagrees_is_said_to(study):
 def test_fidelity_against_a_loop(study, network):
     test = study.data.test
     with torch.inference_mode():
-        theirs, ours = (
-            network(to_batch(test.paths, 64) / 255).double().numpy(),
-            study.activate(test.paths).logits.numpy(),
-        )
+        theirs = network(to_batch(test.paths, 64) / 255).double().numpy()
+    ours = study.activate(test.paths).logits.numpy()
     same = [int(np.argmax(a) == np.argmax(b)) for a, b in zip(theirs, ours)]
     a, b = (np.concatenate([row - row.mean() for row in x]) for x in (theirs, ours))
     found = study.fidelity(test)

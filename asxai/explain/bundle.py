@@ -49,15 +49,9 @@ FORMAT = 1
 FILES = ("study.json", "model.safetensors", "log.csv", "prototypes.csv", "explainer.safetensors")
 EXEMPLAR = re.compile(r"exemplars/\d{5}\.jpg")
 SIDE = 128  # pixels of an exemplar
+# what readers raise on odd input
 DAMAGE = (BadZipFile, zlib.error, SafetensorError, Image.UnidentifiedImageError, Image.DecompressionBombError)
-DAMAGE += (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    EOFError,
-)  # what readers raise on odd input
+DAMAGE += (ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError)
 LARGEST, LARGEST_TEXT = 4 * 2**30, 64 * 2**20  # bytes, unpacked: of all files, and of one that is text
 
 

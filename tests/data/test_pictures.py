@@ -211,10 +211,7 @@ def test_transparency_is_laid_over_white(tmp_path):
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff", "mpo"])
 def test_animations_and_a_camera_s_several_pictures_give_the_first(tmp_path, kind):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "lime")]
-    path, lossless = (
-        tmp_path / ("a.jpg" if kind == "mpo" else f"a.{kind}"),
-        {"lossless": True} if kind == "webp" else {},
-    )
+    path, lossless = tmp_path / f"a.{'jpg' if kind == 'mpo' else kind}", {"lossless": True} if kind == "webp" else {}
     frames[0].save(path, format=kind, save_all=True, append_images=frames[1:], **lossless)
     assert Image.open(path).format == kind.upper()
     np.testing.assert_allclose(np.asarray(read_picture(path)), np.asarray(frames[0]), atol=2 if kind == "mpo" else 0)

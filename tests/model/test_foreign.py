@@ -145,11 +145,7 @@ def test_stages_by_name_alone_or_joined_and_the_default():
         config, _ = handed_over(network, last_stage=name)
         with torch.inference_mode():
             shapes[name] = tuple(build_model(config, 2).backbone(random_pictures(1)).shape)
-    assert shapes == {
-        "": (1, 24, 16, 16),
-        "conv3": (1, 12, 8, 8),
-        **dict.fromkeys(shapes.keys() - {"", "conv3"}, (1, 24, 16, 16)),
-    }
+    assert shapes == dict.fromkeys(shapes, (1, 24, 16, 16)) | {"conv3": (1, 12, 8, 8)}
 
 
 def test_size_and_normalisation_are_the_networks_own_unless_given():
@@ -167,10 +163,8 @@ def test_weights_from_files_and_state_dicts(tmp_path):
     network = tv.resnet18(num_classes=2)
     save_file(network.state_dict(), tmp_path / "net.safetensors")
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "net.pt")
-    configs = [
-        Config.of("x", backbone="resnet18", weights=weights, size=64)
-        for weights in (tmp_path / "net.safetensors", str(tmp_path / "net.pt"), network.state_dict())
-    ]
+    kinds = tmp_path / "net.safetensors", str(tmp_path / "net.pt"), network.state_dict()
+    configs = [Config.of("x", backbone="resnet18", weights=weights, size=64) for weights in kinds]
     assert len({config.key() for config in configs}) == 1 and configs[0].weights.startswith(str(tmp_path))
     networks._given.clear()
     kept = networks.network_of("resnet18", configs[0].weights, 64)
