@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
+from helpers import cases
 from slow_rules import CHANGED, PRINTED, SHAPES, random_scores, slow_deltas, slow_words
 
 from asxai.explain.judgement import Judgement, judge
@@ -150,25 +151,23 @@ def test_a_judgement_is_frozen_and_plain():
 OF_FIVE = "the highest semantic similarity score of 5 classes"
 
 
-@pytest.mark.parametrize(
+@cases(
     "values, other, settled, last",
-    [
-        ([0.9, 0.6, 0.5, 0.2, 0.3], "Persian", "Manx", f"The Manx shows {OF_FIVE}, which speaks for it."),  # Figure 6d
-        ([0.6, 0.9, 0.5, 0.2, 0.3], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
-        ([0.6, 0.5, 0.59, 0.2, 0.3], "Bengal", None, f"The Manx shows {OF_FIVE}, closely followed by the Bengal."),
-        ([0.6, 0.5, 0.5, 0.9, 0.3], "Bengal", None, f"The pug shows {OF_FIVE}."),
-        ([0.6, 0.6, 0.5, 0.2, 0.3], "Persian", None, f"The Manx and the Persian share {OF_FIVE}."),
-        ([0.6] * 5, "Bengal", None, "All 5 classes show equal semantic similarity scores."),
-        ([0.6] * 4 + [0.2], "Bengal", None, f"The Manx, the Persian, the Bengal and the pug share {OF_FIVE}."),
-        (
-            [NAN, NAN, 0.6, 0.2, NAN],
-            "Bengal",
-            "Bengal",
-            "The Bengal shows a higher semantic similarity score, which speaks for it.",
-        ),
-        ([-0.5, -0.51, -0.6, -1, -1], "Persian", None, f"The Manx shows {OF_FIVE}, closely followed by the Persian."),
-        ([-0.5, -0.3, -0.4, -1, -1], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
-    ],
+    ([0.9, 0.6, 0.5, 0.2, 0.3], "Persian", "Manx", f"The Manx shows {OF_FIVE}, which speaks for it."),  # Figure 6d
+    ([0.6, 0.9, 0.5, 0.2, 0.3], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
+    ([0.6, 0.5, 0.59, 0.2, 0.3], "Bengal", None, f"The Manx shows {OF_FIVE}, closely followed by the Bengal."),
+    ([0.6, 0.5, 0.5, 0.9, 0.3], "Bengal", None, f"The pug shows {OF_FIVE}."),
+    ([0.6, 0.6, 0.5, 0.2, 0.3], "Persian", None, f"The Manx and the Persian share {OF_FIVE}."),
+    ([0.6] * 5, "Bengal", None, "All 5 classes show equal semantic similarity scores."),
+    ([0.6] * 4 + [0.2], "Bengal", None, f"The Manx, the Persian, the Bengal and the pug share {OF_FIVE}."),
+    (
+        [NAN, NAN, 0.6, 0.2, NAN],
+        "Bengal",
+        "Bengal",
+        "The Bengal shows a higher semantic similarity score, which speaks for it.",
+    ),
+    ([-0.5, -0.51, -0.6, -1, -1], "Persian", None, f"The Manx shows {OF_FIVE}, closely followed by the Persian."),
+    ([-0.5, -0.3, -0.4, -1, -1], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
 )
 def test_similarity_settles_what_concepts_leave_open(values, other, settled, last):
     found = similar(values)
@@ -186,15 +185,13 @@ def test_without_similarities_to_compare_nothing_is_said(values):
     assert similar(values) == judge(ALIKE, 0, BREEDS, PARTS[:2])
 
 
-@pytest.mark.parametrize(
+@cases(
     "values, last",
-    [
-        ([0.7, 0.5], "The Manx shows a higher semantic similarity score."),
-        ([0.7, 0.69], "The Manx shows a slightly higher semantic similarity score."),
-        ([0.5, 0.7], "However, the Persian shows a higher semantic similarity score."),
-        ([0.69, 0.7], "However, the Persian shows a slightly higher semantic similarity score."),
-        ([0.7, 0.7], "The Manx and the Persian show equal semantic similarity scores."),
-    ],
+    ([0.7, 0.5], "The Manx shows a higher semantic similarity score."),
+    ([0.7, 0.69], "The Manx shows a slightly higher semantic similarity score."),
+    ([0.5, 0.7], "However, the Persian shows a higher semantic similarity score."),
+    ([0.69, 0.7], "However, the Persian shows a slightly higher semantic similarity score."),
+    ([0.7, 0.7], "The Manx and the Persian show equal semantic similarity scores."),
 )
 @pytest.mark.parametrize("own", [0.9, 0.4, 0.3])
 def test_where_concepts_decide_similarity_only_adds_a_sentence(values, last, own):
