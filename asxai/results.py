@@ -18,13 +18,14 @@ DIGITS = 4  # of claims and tables: more than a reader needs; the last may diffe
 
 def save_table(table, data_set, name):
     """Save a tidy table as `figures/<data_set>/<name>.csv`, rounded to `DIGITS`."""
-    rounded = table.round(DIGITS)
-    paths.write_atomically(_file(data_set, name, "csv"), lambda path: rounded.to_csv(path, index=False))
+    paths.write_atomically(
+        _place(data_set) / f"{paths.slug(name)}.csv", lambda path: table.round(DIGITS).to_csv(path, index=False)
+    )
 
 
 def read_table(data_set, name):
     """A table of `save_table`; empty, without columns, where there is none yet."""
-    path = _file(data_set, name, "csv")
+    path = _place(data_set) / f"{paths.slug(name)}.csv"
     return _read(path) if path.exists() else pd.DataFrame()
 
 
@@ -60,9 +61,8 @@ def save_seeds(table, data_set, name):
     return table
 
 
-def _file(data_set, name, suffix, figures=None):
-    # of a folder's path only its name: never write beside pictures
-    return (figures or paths.FIGURES) / paths.slug(data_set) / f"{paths.slug(name)}.{suffix}"
+def _place(data_set):
+    return paths.FIGURES / paths.slug(data_set)  # of a folder's path only its name: never write beside pictures
 
 
 def save_figure(figure, table, data_set, name):
@@ -72,8 +72,10 @@ def save_figure(figure, table, data_set, name):
     """
     save_table(table, data_set, name)
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):  # no date: same bytes
-        draw = lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata)
-        paths.write_atomically(_file(data_set, name, suffix), draw)
+        paths.write_atomically(
+            _place(data_set) / f"{paths.slug(name)}.{suffix}",
+            lambda path: figure.savefig(path, format=suffix, dpi=90, metadata=metadata),
+        )
         figure.set_layout_engine("none")  # the first has laid it out; again for every format would double the time
     say_what_is_missing(figure)
     plt.close(figure)
@@ -84,7 +86,7 @@ def kept_figure(data_set, name):
     """The PNG of `save_figure` as it is on the disk, for a notebook to show without drawing it again."""
     from IPython.display import Image
 
-    path = _file(data_set, name, "png")
+    path = _place(data_set) / f"{paths.slug(name)}.png"
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such figure yet; `make study` or a deleted table brings it back")
     return Image(filename=path)
@@ -119,7 +121,7 @@ def few_pictures(count):
 
 def record_claims(data_set, notebook, rows):
     """Write a notebook's claims into `figures/<data_set>/claims.csv`, in place of those that it wrote before."""
-    path = _file(data_set, "claims", "csv")
+    path = _place(data_set) / "claims.csv"
     new = pd.DataFrame([{"notebook": notebook, **row} for row in rows], columns=CLAIM_COLUMNS).astype(str)
     old = read_claims(data_set)
     table = pd.concat([old[old["notebook"] != notebook], new]).sort_values("notebook", kind="stable")
@@ -129,7 +131,7 @@ def record_claims(data_set, notebook, rows):
 
 def read_claims(data_set, figures=None):
     """The claims of a data set as text; empty before any notebook has run. figures: another folder than the usual."""
-    path = _file(data_set, "claims", "csv", figures)
+    path = (figures or paths.FIGURES) / paths.slug(data_set) / "claims.csv"
     if not path.exists():
         return pd.DataFrame(columns=CLAIM_COLUMNS)
     claims = _read(path, dtype=str, keep_default_na=False)

@@ -78,7 +78,12 @@ def test_causality_by_drawing_again(study, explainer, rows):
 
 def test_truth_table_and_claims():
     rows = pd.DataFrame(
-        {"way": ["R_s"] * 4, "fidelity": [1, 1, 1, 0], "contrast": [1, 0, np.nan, np.nan], "causality": [np.nan] * 4}
+        {
+            "way": ["R_s"] * 4,
+            "fidelity": [1, 1, 1, 0],
+            "contrast": [1, 0, np.nan, np.nan],
+            "causality": [np.nan] * 4,
+        }
     )
     table = sentences.truth_table(rows)
     assert table["measure"].tolist() == list(sentences.MEASURES) and table["sentences"].tolist() == [4, 2, 0]
