@@ -175,8 +175,10 @@ class PipHead(Head):
     def losses(self, x, labels, generator, done):
         noise = torch.randn((2, *x.shape), generator=generator).to(x) * self.noise
         first, second = (self.maps(self.add_on(x + one)) for one in noise)
-        alike = lambda one, other: (one * other.detach()).sum(dim=1).log().mean() / 2
-        align = -alike(first, second) - alike(second, first)
+        align = (
+            -(first * second.detach()).sum(dim=1).log().mean() / 2
+            - (second * first.detach()).sum(dim=1).log().mean() / 2
+        )
         best = torch.cat([first, second]).amax(dim=(2, 3))
         occurs = -(torch.tanh(best.sum(dim=0)) + 1e-8).log().mean()
         if done < 1 / 3:  # prototypes first, as there
