@@ -50,7 +50,16 @@ def guarantee_table(rows: pd.DataFrame, splits: int = SPLITS, seed: int = 0) -> 
     for tier, own in table.groupby("tier", sort=False):
         some = own[own["promising"]]
         share = wilson(int(some["broken"].sum()), len(some))
-        middle = some["level"].median(), some["coverage"].mean(), some["wrong"].mean()
-        summary.append((tier, splits, len(some) / splits, *share, *middle))
+        summary.append(
+            (
+                tier,
+                splits,
+                len(some) / splits,
+                *share,
+                some["level"].median(),
+                some["coverage"].mean(),
+                some["wrong"].mean(),
+            )
+        )
     columns = ["tier", "splits", "promising", "broken", "low", "high", "level", "coverage", "wrong"]
     return pd.DataFrame(summary, columns=columns)
