@@ -47,11 +47,11 @@ def kendall(values: np.ndarray) -> np.ndarray:
 # --- Intervals -------------------------------------------------------------------------------------------------------
 
 
-def wilson(hits: int, count: int, level: float = 0.95) -> tuple[float, float, float]:
-    """A share and its Wilson interval (Wilson, 1927), all NaN where count is 0."""
+def wilson(hits: int, count: int) -> tuple[float, float, float]:
+    """A share and its 95 % interval (Wilson, 1927), all NaN where count is 0."""
     if not count:
         return (math.nan,) * 3
-    interval = scipy.stats.binomtest(hits, count).proportion_ci(level, method="wilson")
+    interval = scipy.stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
     return hits / count, interval.low, interval.high
 
 

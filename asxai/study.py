@@ -4,7 +4,7 @@
     study = Study.load(study.folder)
     study.predict(["a.jpg", pil_image, array, tensor]).frame()
 
-What its folder holds is said in `asxai.store`.
+What its folder holds is said in `asxai.explain.store`.
 """
 
 import os
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import parallel, paths, store
+from . import parallel, paths
 from .cache import code_hash
 from .concepts.concepts import Concepts
 from .concepts.names import study_concepts
@@ -27,7 +27,7 @@ from .config import Config
 from .data.datasets import DataSet, Split, load_data_set
 from .data.features import BATCH, Features, split_features
 from .data.pictures import DataError, picture_list, to_batch
-from .explain import bundle
+from .explain import bundle, store
 from .explain.explainer import Explainer, Explanation
 from .model.backbones import WeightsError
 from .model.geometry import mean_subspace_distance, within_class_cosine

@@ -13,15 +13,8 @@ from pathlib import Path
 import pytest
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="asxai-tests-"))
-os.environ.update(
-    ASXAI_RUNS=str(SCRATCH / "runs"),
-    ASXAI_FIGURES=str(SCRATCH / "figures"),
-    ASXAI_PROGRESS=os.devnull,
-    MPLBACKEND="Agg",
-    OMP_NUM_THREADS="1",
-    MKL_NUM_THREADS="1",
-    OPENBLAS_NUM_THREADS="1",
-)
+os.environ |= {"ASXAI_RUNS": str(SCRATCH / "runs"), "ASXAI_FIGURES": str(SCRATCH / "figures"), "MPLBACKEND": "Agg"}
+os.environ |= {"ASXAI_PROGRESS": os.devnull} | {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 def pytest_sessionfinish():

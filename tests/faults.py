@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -117,84 +118,65 @@ def in_order(said: str) -> bool:
     return fine
 
 
-def kills(checkout: Checkout, rng, count: int) -> list[bool]:
+def kills(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """kill -9 of all processes at a random moment"""
-    outcomes = []
     for _ in range(count):
         checkout.empty()
         runner = checkout.start()
         time.sleep(rng.uniform(0, checkout.seconds))
         os.killpg(runner.pid, signal.SIGKILL)
         runner.communicate()
-        outcomes.append(checkout.same_again())
-    return outcomes
+        yield checkout.same_again()
 
 
-def kills_at_writes(checkout: Checkout, rng, count: int) -> list[bool]:
+def kills_at_writes(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """kill -9 at a random file that is just put in its place"""
-    outcomes = []
     for _ in range(count):
         checkout.empty()
         checkout.run(FAULT_WRITE=str(rng.randint(1, 12)))
-        outcomes.append(checkout.same_again())
-    return outcomes
+        yield checkout.same_again()
 
 
-def signals(checkout: Checkout, rng, count: int) -> list[bool]:
+def signals(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """Ctrl-C, SIGTERM and SIGHUP at a random moment"""
-    outcomes, usual = [], lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    usual = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number in count * (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         checkout.empty()
         runner = checkout.start(usual)
         time.sleep(rng.uniform(1, checkout.seconds))
         runner.send_signal(number)
-        outcomes.append(in_order(runner.communicate()[0]) and checkout.same_again())
-    return outcomes
+        yield in_order(runner.communicate()[0]) and checkout.same_again()
 
 
-def full_disks(checkout: Checkout, rng, count: int) -> list[bool]:
+def full_disks(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """no file can grow beyond a random size: what is written ends in the middle, as on a full disk"""
-    outcomes = []
     for _ in range(count):
         checkout.empty()
         size = int(10 ** rng.uniform(2, 6))
         code, said = checkout.run(lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
         fine = checkout.hashes() == checkout.tables if code == 0 else in_order(said)
-        outcomes.append(fine and checkout.same_again())
-    return outcomes
+        yield fine and checkout.same_again()
 
 
-def together(checkout: Checkout, rng, counts) -> list[bool]:
+def together(checkout: Checkout, rng, counts) -> Iterator[bool]:
     """several runs in one checkout at once"""
-    outcomes = []
     for count in counts:
         checkout.empty()
         runners = [checkout.start() for _ in range(count)]
         said = [runner.communicate(timeout=1200)[0] for runner in runners]
         ended = all(runner.returncode == 0 for runner in runners) and all(map(in_order, said))
-        outcomes.append(ended and checkout.hashes() == checkout.tables)
-    return outcomes
+        yield ended and checkout.hashes() == checkout.tables
 
 
-def clock(checkout: Checkout, rng, count: int) -> list[bool]:
+def clock(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """the clock is set back by twenty years between two runs"""
     checkout.empty()
     years = [checkout.run(FAULT_CLOCK=str(sign * 3e8))[0] == 0 for sign in (1, -1)]
-    return [all(years) and checkout.hashes() == checkout.tables and checkout.same_again()]
+    yield all(years) and checkout.hashes() == checkout.tables and checkout.same_again()
 
 
-def flipped(checkout: Checkout, rng, count: int) -> list[bool]:
+def flipped(checkout: Checkout, rng, count: int, cut_off=False) -> Iterator[bool]:
     """a bit is flipped in every kept file: noticed and made anew, never used"""
-    return damage(checkout, rng, count, cut_off=False)
-
-
-def cut(checkout: Checkout, rng, count: int) -> list[bool]:
-    """every kept file is cut off: noticed and made anew, never used"""
-    return damage(checkout, rng, count, cut_off=True)
-
-
-def damage(checkout: Checkout, rng, count: int, cut_off: bool) -> list[bool]:
-    outcomes = []
     for _ in range(count):
         files = [file for file in sorted((checkout.place / "runs").rglob("*")) if file.is_file()]
         for file in [file for file in files if file.stat().st_size and file.suffix not in (".txt", ".lock")]:
@@ -204,8 +186,12 @@ def damage(checkout: Checkout, rng, count: int, cut_off: bool) -> list[bool]:
             file.write_bytes(content[:at] if cut_off else content)
         for stamp in (checkout.place / "runs" / "notebooks").glob("*/0*.json"):
             stamp.unlink()  # else the notebooks that use the files would be taken for done
-        outcomes.append(checkout.same_again())
-    return outcomes
+        yield checkout.same_again()
+
+
+def cut(checkout: Checkout, rng, count: int) -> Iterator[bool]:
+    """every kept file is cut off: noticed and made anew, never used"""
+    return flipped(checkout, rng, count, cut_off=True)
 
 
 def mutated(content: bytes, rng) -> bytes:
@@ -244,27 +230,26 @@ def seeds_of_pictures() -> dict[str, bytes]:
     return files
 
 
-def bad_pictures(checkout: Checkout, rng, count: int) -> list[bool]:
+def bad_pictures(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """mutated picture files are pictures, or an error that names the file"""
-    outcomes, seeds = [], seeds_of_pictures()
+    seeds = seeds_of_pictures()
     for number in range(count):
         suffix = rng.choice(list(seeds))
         path = checkout.place / f"{number}.{suffix}"
         path.write_bytes(mutated(seeds[suffix], rng))
         try:
-            problem = _inspect(path)[1]
-            picture = read_picture(path)
-            outcomes.append(picture.mode == "RGB" and min(picture.size) >= 16 and (not problem or str(path) in problem))
+            problem, picture = _inspect(path)[1], read_picture(path)
+            fine = picture.mode == "RGB" and min(picture.size) >= 16 and (not problem or str(path) in problem)
         except DataError as error:
-            outcomes.append(str(path) in str(error))
+            fine = str(path) in str(error)
         except Exception as error:
             print(f"{suffix}: {error!r}")
-            outcomes.append(False)
+            fine = False
         path.unlink()
-    return outcomes
+        yield fine
 
 
-def bad_files(checkout: Checkout, rng, count: int) -> list[bool]:
+def bad_files(checkout: Checkout, rng, count: int) -> Iterator[bool]:
     """mutated files of studies, names and notebooks give what whole ones give, or an error that names the file"""
     checkout.run()
     (folder,) = (checkout.place / "runs" / "studies").iterdir()
@@ -278,37 +263,26 @@ def bad_files(checkout: Checkout, rng, count: int) -> list[bool]:
     readers = {folder / name: loaded for name in ("study.json", "model.safetensors", "prototypes.csv", "log.csv")}
     # these are a user's own, who may write into them what is possible
     readers |= {names: lambda: bool(read_names(names)), notebook: lambda: bool(read_cells(notebook))}
-    outcomes = []
     for number in range(count):
         path = list(readers)[number % len(readers)]
         whole, expected = path.read_bytes(), readers[path]()
         path.write_bytes(mutated(whole, rng))
         try:
-            outcomes.append(readers[path]() == expected)
+            fine = readers[path]() == expected
         except (ValueError, FileNotFoundError, RunError) as error:
-            outcomes.append(path.parent.name in str(error) or path.name in str(error))
+            fine = path.parent.name in str(error) or path.name in str(error)
         except Exception as error:
             print(f"{path.name}: {error!r}")
-            outcomes.append(False)
-        if not outcomes[-1]:
+            fine = False
+        if not fine:
             print(f"{path.name}: read as something else, or with an error that does not name it")
         path.write_bytes(whole)
-    return outcomes
+        yield fine
 
 
 # How often: the whole campaign, and what `make test` has time for, where other tests try signals and clocks
-FULL = {
-    kills: 35,
-    kills_at_writes: 15,
-    signals: 3,
-    full_disks: 10,
-    together: (2, 4),
-    clock: 1,
-    flipped: 5,
-    cut: 5,
-    bad_pictures: 2000,
-    bad_files: 500,
-}
+FULL = {kills: 35, kills_at_writes: 15, signals: 3, full_disks: 10, together: (2, 4), clock: 1, flipped: 5, cut: 5}
+FULL |= {bad_pictures: 2000, bad_files: 500}
 SHORT = {kills_at_writes: 1, full_disks: 1, together: (2,), flipped: 1, bad_pictures: 200, bad_files: 60}
 
 
@@ -318,7 +292,7 @@ def campaign(amounts: dict, seed: int) -> pd.DataFrame:
 
     def attempt(fault):
         name, checkout, start = fault.__doc__.split("\n")[0], checkouts.get(), time.monotonic()
-        outcomes = fault(checkout, random.Random(f"{seed} {name}"), amounts[fault])
+        outcomes = list(fault(checkout, random.Random(f"{seed} {name}"), amounts[fault]))
         checkouts.put(checkout)
         print(f"{sum(outcomes)} of {len(outcomes)} in {time.monotonic() - start:.0f} s: {name}", flush=True)
         return {"fault": name, "tried": len(outcomes), "as it must be": sum(outcomes)}

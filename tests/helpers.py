@@ -23,6 +23,11 @@ from asxai.ranks.layers import LayerRanks
 from menagerie import DATA_SETS
 
 
+def cases(names, *rows):
+    """The test for each row of values of these names."""
+    return pytest.mark.parametrize(names, rows)
+
+
 def tiny_backbone(channels=5, seed=0):
     """Two stages, smooth everywhere (tanh), 64 pixels to a 4x4 grid: fit for finite differences in float64."""
     with torch.random.fork_rng():

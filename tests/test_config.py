@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers import cases
 
 from asxai.config import PAPER, Config
 from asxai.model.recipe import build_model
@@ -21,28 +22,26 @@ def test_defaults_are_those_that_the_readme_describes_and_whole_numbers_are_take
     assert Config.of("oxford-pets", **PAPER).basis_per_class == 100 and Config.of("x", **PAPER).objective == "paper"
 
 
-@pytest.mark.parametrize(
+@cases(
     "parameters, words",
-    [
-        (dict(epochs=3), ["'epochs'", "joint_epochs", "is 'joint_epochs' meant?"]),
-        (dict(size="224"), ["size='224'", "int"]),
-        (dict(cycles=True), ["cycles=True", "int"]),
-        (dict(size=32), ["size=32", "64"]),
-        (dict(backbone="alexnet"), ["backbone='alexnet'", "vgg19"]),
-        (dict(objective="best"), ["objective='best'", "balanced", "parts"]),
-        (dict(objective="parts", trainable="all"), ["objective='parts'", "trainable='all'", "'balanced'"]),
-        (dict(basis_per_class=4, scene_vectors=4), ["scene_vectors=4", "basis_per_class=4"]),
-        (dict(labels="random"), ["labels='random'", "true, shuffled"]),
-        (dict(trainable="none"), ["trainable='none'", "head"]),
-        (dict(weights="file.pth"), ["weights='file.pth'", "random"]),
-        (dict(basis_per_class=200), ["basis_per_class=200", "channels=128", "orthogonality=0"]),
-        (dict(basis_per_class=9, channels=8, orthogonality=0, orthonormal=True), ["basis_per_class=9", "channels=8"]),
-        (dict(learning_rate=-1.0), ["learning_rate=-1.0"]),
-        (dict(sigma=float("nan")), ["sigma=nan"]),
-        (dict(batch_size=1), ["batch_size=1", "2"]),
-        *(({name: -1}, [f"{name}=-1"]) for name in ("seed", "patches", "scene_vectors")),
-        *(({name: 0}, [f"{name}=0"]) for name in ("joint_epochs", "basis_per_class")),
-    ],
+    (dict(epochs=3), ["'epochs'", "joint_epochs", "is 'joint_epochs' meant?"]),
+    (dict(size="224"), ["size='224'", "int"]),
+    (dict(cycles=True), ["cycles=True", "int"]),
+    (dict(size=32), ["size=32", "64"]),
+    (dict(backbone="alexnet"), ["backbone='alexnet'", "vgg19"]),
+    (dict(objective="best"), ["objective='best'", "balanced", "parts"]),
+    (dict(objective="parts", trainable="all"), ["objective='parts'", "trainable='all'", "'balanced'"]),
+    (dict(basis_per_class=4, scene_vectors=4), ["scene_vectors=4", "basis_per_class=4"]),
+    (dict(labels="random"), ["labels='random'", "true, shuffled"]),
+    (dict(trainable="none"), ["trainable='none'", "head"]),
+    (dict(weights="file.pth"), ["weights='file.pth'", "random"]),
+    (dict(basis_per_class=200), ["basis_per_class=200", "channels=128", "orthogonality=0"]),
+    (dict(basis_per_class=9, channels=8, orthogonality=0, orthonormal=True), ["basis_per_class=9", "channels=8"]),
+    (dict(learning_rate=-1.0), ["learning_rate=-1.0"]),
+    (dict(sigma=float("nan")), ["sigma=nan"]),
+    (dict(batch_size=1), ["batch_size=1", "2"]),
+    *(({name: -1}, [f"{name}=-1"]) for name in ("seed", "patches", "scene_vectors")),
+    *(({name: 0}, [f"{name}=0"]) for name in ("joint_epochs", "basis_per_class")),
 )
 def test_impossible_values_are_named_with_what_is_possible(parameters, words):
     with pytest.raises((TypeError, ValueError)) as error:
@@ -106,32 +105,28 @@ def test_a_file_of_weights_is_found_from_where_a_notebook_runs(notebooks, tmp_pa
     assert plain == {"training": {"backbone": "timm:resnet18", "weights": str(tmp_path / "mine.pt")}}
 
 
-@pytest.mark.parametrize(
+@cases(
     "texts, message",
-    [
-        (["siz=224"], "no parameter siz in 01_plain. Is 'size' meant. Known: .*training; for training: .*last_stage"),
-        (["joint_epochs=3.5"], "parameter joint_epochs=3.5 should be of type int, like 4"),
-        (["orthonormal=1"], "parameter orthonormal=1 should be of type bool, like False"),
-        (["sigma=-1"], "parameter sigma=-1 should not be below 0"),
-        (["training=5"], 'parameter training=5 should be of type dict, like {"size":224}; PARAMS="size=224"'),
-        (['training={"seed":3}'], 'training=.* holds seed, a parameter of 01_plain: PARAMS="seed=..."'),
-    ],
+    (["siz=224"], "no parameter siz in 01_plain. Is 'size' meant. Known: .*training; for training: .*last_stage"),
+    (["joint_epochs=3.5"], "parameter joint_epochs=3.5 should be of type int, like 4"),
+    (["orthonormal=1"], "parameter orthonormal=1 should be of type bool, like False"),
+    (["sigma=-1"], "parameter sigma=-1 should not be below 0"),
+    (["training=5"], 'parameter training=5 should be of type dict, like {"size":224}; PARAMS="size=224"'),
+    (['training={"seed":3}'], 'training=.* holds seed, a parameter of 01_plain: PARAMS="seed=..."'),
 )
 def test_a_mistake_in_a_name_or_type_is_named(notebooks, texts, message):
     with pytest.raises(RunError, match=message):
         planned(notebooks[:1], *texts)
 
 
-@pytest.mark.parametrize(
+@cases(
     "training, message",
-    [
-        ({"size": 32}, "size=32 must be at least 64"),
-        ({"size": "224"}, "size='224' is a str; it must be int, for example 336"),
-        ({"sizes": 2}, "unknown parameter 'sizes'; is 'size' meant"),
-        ({"backbone": "resnet"}, "backbone='resnet' is unknown; choose one of"),
-        ({"last_stage": "block4+top"}, "last_stage='block4.top' is unknown; efficientnet-lite0 has stem, block1"),
-        ({"last_stage": "block4+block6", "trainable": "last"}, "lies behind block4.* use trainable='head' or 'all'"),
-    ],
+    ({"size": 32}, "size=32 must be at least 64"),
+    ({"size": "224"}, "size='224' is a str; it must be int, for example 336"),
+    ({"sizes": 2}, "unknown parameter 'sizes'; is 'size' meant"),
+    ({"backbone": "resnet"}, "backbone='resnet' is unknown; choose one of"),
+    ({"last_stage": "block4+top"}, "last_stage='block4.top' is unknown; efficientnet-lite0 has stem, block1"),
+    ({"last_stage": "block4+block6", "trainable": "last"}, "lies behind block4.* use trainable='head' or 'all'"),
 )
 def test_a_value_that_no_study_takes_is_named_before_a_kernel_starts(training, message):
     with pytest.raises(RunError, match=message):

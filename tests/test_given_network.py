@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import picture_folder
+from helpers import cases, picture_folder
 from matplotlib.text import Text
 from safetensors.torch import save_file
 from torch import nn
@@ -105,10 +105,8 @@ def test_a_network_that_disagrees_is_said_to(study):
 def test_fidelity_against_a_loop(study, network):
     test = study.data.test
     with torch.inference_mode():
-        theirs, ours = (
-            network(to_batch(test.paths, 64) / 255).double().numpy(),
-            study.activate(test.paths).logits.numpy(),
-        )
+        theirs = network(to_batch(test.paths, 64) / 255).double().numpy()
+    ours = study.activate(test.paths).logits.numpy()
     same = [int(np.argmax(a) == np.argmax(b)) for a, b in zip(theirs, ours)]
     a, b = (np.concatenate([row - row.mean() for row in x]) for x in (theirs, ours))
     found = study.fidelity(test)
@@ -201,17 +199,12 @@ def test_a_file_of_weights_gives_the_same_study(network, study, pictures, tmp_pa
     assert again.metrics == study.metrics
 
 
-@pytest.mark.parametrize(
+@cases(
     "given, words",
-    [
-        (
-            dict(backbone=lambda: Small(5), labels="network"),
-            "Small decides nothing here. It gives 5 numbers",
-        ),
-        (dict(labels="network", weights="random"), "resnet18 decides nothing here. It gives no numbers"),
-        (dict(backbone=lambda: Small(1), labels="network"), "gives 1 numbers .* there are 2 classes"),
-        (dict(backbone=lambda: nn.Sequential(nn.Flatten())), "no submodule with a spatial map"),
-    ],
+    (dict(backbone=lambda: Small(5), labels="network"), "Small decides nothing here. It gives 5 numbers"),
+    (dict(labels="network", weights="random"), "resnet18 decides nothing here. It gives no numbers"),
+    (dict(backbone=lambda: Small(1), labels="network"), "gives 1 numbers .* there are 2 classes"),
+    (dict(backbone=lambda: nn.Sequential(nn.Flatten())), "no submodule with a spatial map"),
 )
 def test_nothing_is_begun_where_it_cannot_be(given, words, pictures, tmp_path):
     given = {"backbone": "resnet18"} | {name: value() if callable(value) else value for name, value in given.items()}

@@ -37,24 +37,9 @@ def test_names_of_classes_and_parts_come_from_the_data(module):
 
 
 # A room knows itself and the rooms before it; what all may use comes first.
-ORDER = (
-    ("paths", "progress", "cache", "statistics", "parallel"),
-    ("data",),
-    ("model",),
-    ("config",),
-    ("store",),
-    ("concepts",),
-    ("figures",),
-    ("results",),
-    ("traits", "ranks"),
-    ("explain",),
-    ("study",),
-    ("methods",),
-    ("benchmarks",),
-    ("widgets", "run"),
-    ("__main__",),
-)
-RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+ORDER = "paths progress cache statistics parallel | data | model | config | concepts | figures | results"
+ORDER += " | traits ranks | explain | study | methods | benchmarks | widgets run | __main__"
+RANK = {room: rank for rank, rooms in enumerate(ORDER.split("|")) for room in rooms.split()}
 
 
 def imported(module):

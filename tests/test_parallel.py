@@ -48,11 +48,7 @@ for name, parameters in {runs!r}:
     if os.environ["RANK"] == "0":  # what one does alone waits for nobody
         study.predict_split(study.data.test), study.concepts()
 """)
-    environment = os.environ | {
-        "ASXAI_RUNS": str(tmp_path / "runs"),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = os.environ | {"ASXAI_RUNS": str(tmp_path / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 

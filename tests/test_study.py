@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import picture_folder
+from helpers import cases, picture_folder
 from PIL import Image
 
 import asxai
@@ -251,25 +251,19 @@ def _flip(folder):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
+@cases(
     "damage, error, words",
-    [
-        (lambda f: (f / "study.json").unlink(), FileNotFoundError, ["holds no study.json"]),
-        (lambda f: (f / "model.safetensors").unlink(), WeightsError, ["model.safetensors", "train the study again"]),
-        (_truncate, WeightsError, ["model.safetensors", "cannot be read", "train the study again"]),
-        (_flip, WeightsError, ["model.safetensors", "cannot be read (its checksum is wrong)", "train the study again"]),
-        (lambda f: (f / "study.json").write_text('{"form'), WeightsError, ["study.json cannot be read", "train the"]),
-        (lambda f: (f / "study.json").write_text("[]"), WeightsError, ["study.json cannot be read", "train the"]),
-        (_other_shape, WeightsError, ["does not fit study.json", "basis_vectors", "(2, 2, 8)", "(2, 3, 8)"]),
-        (
-            lambda f: (f / "log.csv").write_text("cycle\n1"),
-            WeightsError,
-            ["log.csv cannot be read", "as it was written"],
-        ),
-        (lambda f: (f / "prototypes.csv").unlink(), WeightsError, ["prototypes.csv cannot be read", "train the study"]),
-        (_other_digit, WeightsError, ["study.json cannot be read (its checksum is wrong)"]),
-        (_other_format, WeightsError, ["format 99", "train the study again"]),
-    ],
+    (lambda f: (f / "study.json").unlink(), FileNotFoundError, ["holds no study.json"]),
+    (lambda f: (f / "model.safetensors").unlink(), WeightsError, ["model.safetensors", "train the study again"]),
+    (_truncate, WeightsError, ["model.safetensors", "cannot be read", "train the study again"]),
+    (_flip, WeightsError, ["model.safetensors", "cannot be read (its checksum is wrong)", "train the study again"]),
+    (lambda f: (f / "study.json").write_text('{"form'), WeightsError, ["study.json cannot be read", "train the"]),
+    (lambda f: (f / "study.json").write_text("[]"), WeightsError, ["study.json cannot be read", "train the"]),
+    (_other_shape, WeightsError, ["does not fit study.json", "basis_vectors", "(2, 2, 8)", "(2, 3, 8)"]),
+    (lambda f: (f / "log.csv").write_text("cycle\n1"), WeightsError, ["log.csv cannot be read", "as it was written"]),
+    (lambda f: (f / "prototypes.csv").unlink(), WeightsError, ["prototypes.csv cannot be read", "train the study"]),
+    (_other_digit, WeightsError, ["study.json cannot be read (its checksum is wrong)"]),
+    (_other_format, WeightsError, ["format 99", "train the study again"]),
 )
 def test_a_damaged_study_says_what_is_wrong(study, tmp_path, damage, error, words):
     folder = shutil.copytree(study.folder, tmp_path / "copy")
@@ -312,16 +306,14 @@ def test_pictures_that_were_moved_keep_their_study(tmp_path, monkeypatch):
     assert again.folder == study.folder and again.data.train.paths[0].is_relative_to(moved)
 
 
-@pytest.mark.parametrize(
+@cases(
     "parameters, words",
-    [
-        (dict(epochs=3), ["'epochs'", "joint_epochs"]),
-        (dict(device="gpu"), ["device='gpu'", "cuda"]),
-        (dict(last_stage="top"), ["last_stage='top'", "block6"]),
-        (dict(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order"]),
-        (dict(last_stage="block4+block6", trainable="last"), ["lies behind block4", "trainable='head' or 'all'"]),
-        (dict(device="cuda"), ["device='cuda'"]) if not torch.cuda.is_available() else (dict(seed=-2), ["seed=-2"]),
-    ],
+    (dict(epochs=3), ["'epochs'", "joint_epochs"]),
+    (dict(device="gpu"), ["device='gpu'", "cuda"]),
+    (dict(last_stage="top"), ["last_stage='top'", "block6"]),
+    (dict(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order"]),
+    (dict(last_stage="block4+block6", trainable="last"), ["lies behind block4", "trainable='head' or 'all'"]),
+    (dict(device="cuda"), ["device='cuda'"]) if not torch.cuda.is_available() else (dict(seed=-2), ["seed=-2"]),
 )
 def test_impossible_parameters_are_named_before_any_work(parameters, words, pictures, monkeypatch):
     monkeypatch.setattr("asxai.study.training_features", lambda *_: pytest.fail("computed features"))

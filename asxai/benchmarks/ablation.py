@@ -72,6 +72,7 @@ MEASURES |= dict.fromkeys(("cosine", "cosine before", "off-diagonal"), "lower")
 CODE = ("model", "concepts", "traits", "methods", "benchmarks")  # that measures depend on
 COLUMNS = ["settings", "arm", "seed", "measure", "value", "low", "high"]
 PICTURES = 80  # of a class, in which the places of concepts are compared
+DRAWS = 10_000  # of seeds, for the bootstrap
 
 
 # --- Arms ------------------------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def for_dots(table: pd.DataFrame) -> pd.DataFrame:
 # --- Differences over seeds ------------------------------------------------------------------------------------------
 
 
-def paired(table: pd.DataFrame, reference: str = ORTHOGONAL, draws: int = 10_000) -> pd.DataFrame:
+def paired(table: pd.DataFrame, reference: str = ORTHOGONAL) -> pd.DataFrame:
     """Each arm less the reference at the same seeds, a row per arm and measure of `MEASURES`.
 
     Columns: `arm`, `measure`, `seeds` (how many both have), `difference`, its mean over seeds, `low` and `high`, its
@@ -200,16 +201,16 @@ def paired(table: pd.DataFrame, reference: str = ORTHOGONAL, draws: int = 10_000
         for name in MEASURES:
             values = differences[name].dropna().to_numpy() if name in differences else np.empty(0)
             if len(values):
-                rows.append((arm, name, len(values), values.mean(), *_intervals(values, generator, draws)))
+                rows.append((arm, name, len(values), values.mean(), *_intervals(values, generator)))
     return pd.DataFrame(rows, columns=["arm", "measure", "seeds", "difference", "low", "high", "t_low", "t_high"])
 
 
-def _intervals(values, generator, draws, level=0.95):
+def _intervals(values, generator):
     if len(values) < 2:
         return (np.nan,) * 4
-    means = values[generator.integers(len(values), size=(draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    half = scipy.stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    means = values[generator.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return low, high, values.mean() - half, values.mean() + half
 
 

@@ -12,6 +12,8 @@ from .map_measures import standardised
 from .ood import SMALLEST_PART, draw_hybrids, hybrid_kinds
 from .prototypes import row
 
+PICTURES = 4  # of a class, in which concepts are hidden
+
 
 def mean_row(name: str, values) -> dict:
     """A row of the mean over pictures `(picture,)` with its bootstrap interval; what is not known is left out."""
@@ -63,11 +65,11 @@ def class_map(method: Method, pictures, label: int) -> torch.Tensor:
     return method.maps(pictures, label).float().amax(dim=1)
 
 
-def removal(method: Method, study, pictures: int = 4) -> dict:
+def removal(method: Method, study) -> dict:
     """Share of concepts whose own map falls most, in its standard deviations, where their region is hidden."""
     hits, test = [], study.data.test
     for label in range(len(study.class_names)):
-        split = spread_over(test.take(test.labels == label), pictures)
+        split = spread_over(test.take(test.labels == label), PICTURES)
         if len(method.names(label)) < 2 or not len(split):
             continue
         height = lambda pictures, label=label: method.maps(pictures, label).float().amax(dim=(2, 3))

@@ -78,7 +78,7 @@ def _cosines(vectors):
     return unit @ unit.swapaxes(-2, -1)
 
 
-def off_diagonal(found: list[ConceptCosines], draws: int = 200) -> tuple[float, float, float]:
+def off_diagonal(found: list[ConceptCosines]) -> tuple[float, float, float]:
     """Mean |cosine| of two different concepts of a class, over classes, and its bootstrap interval over pictures.
 
     Classes of a single concept do not count; NaN where there is no other.
@@ -98,7 +98,7 @@ def off_diagonal(found: list[ConceptCosines], draws: int = 200) -> tuple[float, 
             values.append(_mean_off(_cosines(means)))
         return np.mean(values, axis=0)
 
-    low, high = bootstrap(statistic, labels, draws)
+    low, high = bootstrap(statistic, labels, 200)
     return float(np.mean([_mean_off(own.cosines) for own in found])), float(low), float(high)
 
 

@@ -55,16 +55,8 @@ def measured(count: int, size: int = 64, device: str = "cpu", **parameters) -> d
     """`pictures`, `size`, `device`, `seconds` and `peak` in GiB of a study of so many pictures, in its own process."""
     with tempfile.TemporaryDirectory(prefix="asxai-") as folder:
         draw(Path(folder) / "JPEGImages", count)
-        command = [
-            sys.executable,
-            "-m",
-            "asxai.benchmarks.scaling",
-            str(count),
-            str(size),
-            device,
-            json.dumps(parameters),
-            folder,
-        ]
+        given = [str(count), str(size), device, json.dumps(parameters), folder]
+        command = [sys.executable, "-m", "asxai.benchmarks.scaling", *given]
         environment = os.environ | {"ASXAI_RUNS": os.path.join(folder, "runs"), "ASXAI_PROGRESS": os.devnull}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:

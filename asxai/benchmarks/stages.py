@@ -113,12 +113,8 @@ def _scores(seed, halves, labels, train, unseen, mirrored):
         paths = [path for path, taken in zip(halves.paths, chosen.tolist()) if taken]
         groups = PartGroups(train[chosen], known[chosen], GROUPS, 1, seed, paths)
         divided.append(groups.assign(unseen, classes).numpy())
-    accuracy = float(probe.score(pooled[1], labels))
-    return (
-        accuracy,
-        _alike(*divided, labels),
-        _alike(divided[1], groups.assign(mirrored, classes).flip(2).numpy(), labels),
-    )
+    again = groups.assign(mirrored, classes).flip(2).numpy()
+    return float(probe.score(pooled[1], labels)), _alike(*divided, labels), _alike(divided[1], again, labels)
 
 
 def _alike(first, second, labels):

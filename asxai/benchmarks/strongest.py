@@ -11,8 +11,10 @@ from ..concepts.masks import peak_box, semantic_masks, upsample
 if TYPE_CHECKING:
     from ..study import Study
 
+VECTORS, PICTURES = 6, 3  # shown of a class
 
-def strongest(study: "Study", class_name: str, count=6) -> pd.DataFrame:
+
+def strongest(study: "Study", class_name: str) -> pd.DataFrame:
     """Rows of the prototype table of a class that tell it apart best, with the column `strength`.
 
     Strength is the last-layer weight times the mean similarity on validation pictures of the class less that on all
@@ -26,7 +28,7 @@ def strongest(study: "Study", class_name: str, count=6) -> pd.DataFrame:
     table = study.prototypes[study.prototypes["class"] == class_name].copy()
     table["strength"] = table["weight"].to_numpy() * gap.numpy()
     table = table.sort_values("strength", ascending=False, kind="stable")
-    return table.drop_duplicates(["picture", "row", "column"]).head(count)
+    return table.drop_duplicates(["picture", "row", "column"]).head(VECTORS)
 
 
 def sources(study: "Study", class_name: str, percentile=95.0) -> dict:
@@ -45,22 +47,18 @@ def sources(study: "Study", class_name: str, percentile=95.0) -> dict:
     return drawn | {"class_name": class_name, "percentile": percentile}
 
 
-def new_pictures(study: "Study", class_name: str, percentile=95.0, count=3) -> dict:
+def new_pictures(study: "Study", class_name: str, percentile=95.0) -> dict:
     """What `asxai.figures.prototypes.new_picture_sheet` draws: the strongest vectors on test pictures of the class.
 
     The table has a row per picture and vector: `class`, `picture`, `basis` and `best_cosine`.
     """
     vectors, test = strongest(study, class_name)["basis"], study.data.test
-    paths = [test.paths[i] for i in np.flatnonzero(test.labels == study.label_of(class_name))[:count]]
+    paths = [test.paths[i] for i in np.flatnonzero(test.labels == study.label_of(class_name))[:PICTURES]]
     pictures, maps = _seen(study, paths, class_name, vectors)
-    best = maps.amax(dim=(2, 3)).tolist()
-    rows = [
-        {"class": class_name, "picture": path.name, "basis": vector, "best_cosine": cosine}
-        for path, cosines in zip(paths, best)
-        for vector, cosine in zip(vectors, cosines)
-    ]
+    pairs = {"picture": np.repeat([path.name for path in paths], len(vectors)), "basis": np.tile(vectors, len(paths))}
+    table = pd.DataFrame({"class": class_name} | pairs | {"best_cosine": maps.amax(dim=(2, 3)).flatten().tolist()})
     fine, masks = upsample(maps, study.config.size), semantic_masks(maps, study.config.size, percentile)
-    drawn = {"table": pd.DataFrame(rows), "pictures": pictures, "maps": fine.numpy(), "masks": masks.numpy()}
+    drawn = {"table": table, "pictures": pictures, "maps": fine.numpy(), "masks": masks.numpy()}
     return drawn | {"class_name": class_name}
 
 

@@ -1,8 +1,4 @@
-"""Which pictures a folder of class folders holds.
-
-Two layouts: `class/*.jpg`, or `train/class/*.jpg` and `test/class/*.jpg`, optionally with `val`, `valid` or
-`validation` as a third.
-"""
+"""Which pictures a folder of class folders holds, in either layout of `asxai.data.datasets.load_data_set`."""
 
 import unicodedata
 from collections import Counter

@@ -3,7 +3,7 @@
     study.export("pets.zip")                            # exemplars=True puts small training pictures in
     asxai.Study.open("pets.zip").explain("some.jpg")    # anywhere; says the same as the study itself
 
-The zip holds the files of a study's folder (see `asxai.study`) without the place and names of pictures, and
+The zip holds the files of a study's folder (see `asxai.explain.store`) without the place and names of pictures, and
 `explainer.safetensors`: concepts, scores, and windows of 16 x 16 pixels around prototypes for the global similarity. If
 the owner wants it, `exemplars/00000.jpg`, ... are in it, too. Files are read under fixed names into a folder that is
 then removed, up to a size, and whatever else the zip holds makes it an error.
@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from .. import paths, store
+from .. import paths
 from ..cache import load_tensors, save_tensors
 from ..concepts.concepts import Concepts
 from ..data.features import BATCH
@@ -37,6 +37,7 @@ from ..data.folders import tail
 from ..data.pictures import to_batch
 from ..model.backbones import WeightsError
 from ..model.networks import NotGiven
+from . import store
 from .scores import NUMBERS, Scores
 from .similarity import Prototypes
 
@@ -48,15 +49,9 @@ FORMAT = 1
 FILES = ("study.json", "model.safetensors", "log.csv", "prototypes.csv", "explainer.safetensors")
 EXEMPLAR = re.compile(r"exemplars/\d{5}\.jpg")
 SIDE = 128  # pixels of an exemplar
+# what readers raise on odd input
 DAMAGE = (BadZipFile, zlib.error, SafetensorError, Image.UnidentifiedImageError, Image.DecompressionBombError)
-DAMAGE += (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    EOFError,
-)  # what readers raise on odd input
+DAMAGE += (ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError)
 LARGEST, LARGEST_TEXT = 4 * 2**30, 64 * 2**20  # bytes, unpacked: of all files, and of one that is text
 
 

@@ -187,12 +187,8 @@ def drop_matrices(drops, names, class_names, title: str, row_names=None) -> Draw
         rows = columns if row_names is None else row_names[c]
         named = np.array([[is_named_after(column, row) for column in columns] for row in rows])
         named, largest = np.eye(len(rows), dtype=bool) if row_names is None else named, _largest(own)
-        cells = {
-            "removed": np.repeat(rows, len(columns)),
-            "measured": np.tile(columns, len(rows)),
-            "drop": np.ravel(own),
-        }
-        tables.append(pd.DataFrame({"class": class_name, **cells, "largest": largest.ravel()}))
+        pairs = {"class": class_name, "removed": np.repeat(rows, len(columns)), "measured": np.tile(columns, len(rows))}
+        tables.append(pd.DataFrame(pairs | {"drop": np.ravel(own), "largest": largest.ravel()}))
         if c >= shown:
             continue
         texts = np.vectorize(signed)(own, 1 if limit >= 1 else 2) if numbers else None

@@ -69,10 +69,8 @@ def explanation_panel(
         axis = inch_axis(figure, 0.15 + 1.3 * i, 0, 1.2, 1.2)
         show_picture(axis, exemplar)
         axis.set_title("" if i else "nearest training pictures", loc="left", pad=3, **SMALL)
-    shown, areas = (
-        np.isin(np.arange(count), rings)[:, None] & np.isin(range(len(masks)), spokes),
-        masks.mean(axis=(1, 2)),
-    )
+    shown = np.isin(np.arange(count), rings)[:, None] & np.isin(range(len(masks)), spokes)
+    areas = masks.mean(axis=(1, 2))
     rows = [
         (name, concept, scores[c, k], shown[c, k], areas[k], similarity[c])
         for c, name in enumerate(class_names)

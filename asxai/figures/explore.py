@@ -118,10 +118,9 @@ def explanation_sheet(picture, masks, percentiles, names, class_names, predicted
     rows, labels = [], [wrapped(names[k], 16, 1) for k in shown]
     for axis, (without, scores, tier, sentence) in zip(axes[1], steps):
         others = np.nan_to_num(np.delete(scores, c, axis=0)).max(axis=0, initial=0)
-        dots = pd.DataFrame({"method": labels * 2, "group": np.repeat(list(styles), len(shown))}).reindex(
-            columns=COLUMNS
-        )
-        draw_dots(axis, dots.assign(value=[*others[shown], *scores[c, shown]]), labels, styles)
+        dots = {"method": labels * 2, "group": np.repeat(list(styles), len(shown))}
+        dots["value"] = [*others[shown], *scores[c, shown]]
+        draw_dots(axis, pd.DataFrame(dots).reindex(columns=COLUMNS), labels, styles)
         for label, k, colour in zip(axis.get_yticklabels(), shown, OUTLINES * 2):
             label.set_bbox(tag(colour))  # as the outline above
             label.set_alpha(0.4 if names[k] in without else 1)

@@ -55,10 +55,7 @@ def truth_against_cost(table: pd.DataFrame, title: str, truth="Shapley", cost="p
     """
     wide = table.pivot_table(index=["method", "kind"], columns="measure", values=["value", "low", "high"], sort=False)
     rows = pd.DataFrame(
-        {
-            "cost": wide["value"][cost].clip(lower=0.5),
-            **{name: wide[name][truth] for name in ("value", "low", "high")},
-        }
+        {"cost": wide["value"][cost].clip(lower=0.5), **{name: wide[name][truth] for name in ("value", "low", "high")}}
     ).reset_index()
     figure, (axis,) = panels(1, 1, 8.2, 4.6)
     for kind, own in rows.groupby("kind", sort=False):

@@ -39,9 +39,8 @@ def region_panel(
     groups = [mark or class_names[top] for mark, top in zip(marks, order[:, 0])]
     shown = _regions_to_show(seen, known.max(axis=1), groups)
     tags = dict(zip(shown, OUTLINES))
-    heading = (
-        f"the classes that each region resembles most, by {quantity}; beside the region a patch of the class on top"
-    )
+    heading = f"the classes that each region resembles most, by {quantity}"
+    heading += "; beside the region a patch of the class on top"
     heading += "; ✓ or ✗: whether it is the true one, in grey" if truths else ""
     heading += f"; {len(shown)} of {len(seen)} regions" if len(shown) < len(seen) else ""
     below = 1.2 * -(-len(shown) // CARDS) + 0.5

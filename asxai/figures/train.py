@@ -144,14 +144,9 @@ def logit_shares(study, source, truth=""):
     weights = study.model.last_layer.weight.detach().cpu().unflatten(1, study.model.basis_vectors.shape[:2])
     part = (weights * out.similarity[0]).sum(dim=2)  # (class scored, class of the vectors)
     own, others = part.diagonal(), part.sum(dim=1) - part.diagonal()
-    logits = out.logits[0]
-    values = {
-        "own_vectors": own,
-        "other_vectors": others,
-        "score": logits,
-        "probability": logits.double().softmax(dim=0),
-    }
+    values = {"own_vectors": own, "other_vectors": others, "score": out.logits[0]}
     table = pd.DataFrame({"class": study.class_names} | values)
+    table["probability"] = out.logits[0].double().softmax(dim=0)
     shown = table.nlargest(MOST_CLASSES, "score") if len(table) > MOST_CLASSES else table
     figure, axes = plt.subplots(1, 2, figsize=(8.5, max(2.6, 0.34 * len(shown) + 1)), width_ratios=[1, 2])
     show_picture(axes[0], study.pictures([source])[0], truth)

@@ -1,11 +1,11 @@
 """Common traits of a study's concepts: from masks and features to semantic vectors, and to A_s of other pictures.
 
     traits = common_traits(study, concept_regions(study, concepts))  # a ClassTraits per class
-    other = common_traits(study, superpixel_regions(study, [6, 6]))  # S-XAI's way to regions, the same pipeline
+    other = common_traits(study, METHODS["superpixels"]().fit(study).regions)    # S-XAI's way, the same pipeline
 
 Some training pictures of a class make its semantic vectors, and test pictures tell how specific these are. A_s of all
-other pictures of the class is what the q-q plots show. Regions are a function of a class and pictures of it:
-`concept_regions` (the study's own masks) or, without the network, `superpixel_regions` and `box_regions`.
+other pictures of the class is what the q-q plots show. Regions are a function of a class and pictures of it,
+such as `asxai.concepts.masks.concept_regions` or the regions of any other method.
 """
 
 from collections.abc import Callable

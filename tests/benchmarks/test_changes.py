@@ -5,6 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from helpers import cases
 
 from asxai.benchmarks import changes
 from asxai.benchmarks.changes import STRENGTHS
@@ -80,14 +81,12 @@ def test_distance_is_root_mean_square():
     assert changes.distance(black, grey).item() == pytest.approx(0.2 / np.sqrt(3))
 
 
-@pytest.mark.parametrize(
+@cases(
     "name, strength, words",
-    [
-        ("blur", 1.0, "strengths: 'blur' is no change of a picture; use brightness, contrast"),
-        ("hue", 0.6, "strengths: 0.6 of 'hue' is out of range; use 0.1, as the paper, or another number from 0 to 0.5"),
-        ("contrast", -1.0, "strengths: -1.0 of 'contrast'"),
-        ("texture", 0, "strengths: 0 of 'texture'"),
-    ],
+    ("blur", 1.0, "strengths: 'blur' is no change of a picture; use brightness, contrast"),
+    ("hue", 0.6, "strengths: 0.6 of 'hue' is out of range; use 0.1, as the paper, or another number from 0 to 0.5"),
+    ("contrast", -1.0, "strengths: -1.0 of 'contrast'"),
+    ("texture", 0, "strengths: 0 of 'texture'"),
 )
 def test_changes_that_cannot_be(pictures, name, strength, words):
     with pytest.raises(ValueError, match=words):

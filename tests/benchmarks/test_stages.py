@@ -23,11 +23,8 @@ class Two(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.good, self.pool, self.bad = (
-            nn.Conv2d(3, 6, 3, padding=1),
-            nn.AvgPool2d(4),
-            nn.Sequential(nn.AvgPool2d(2), Chaos()),
-        )
+        self.good, self.pool = nn.Conv2d(3, 6, 3, padding=1), nn.AvgPool2d(4)
+        self.bad = nn.Sequential(nn.AvgPool2d(2), Chaos())
 
     def forward(self, x):
         return self.bad(self.pool(self.good(x)))

@@ -244,15 +244,9 @@ def planted(leads, right, softmax=None, black_box=None, black_box_right=None):
 
 
 SURE, LIKELY, UNSURE = [0.9, 0.9], [0.4, 0.4], [0.0, 0.0]
-CLEAN_ONES = planted(
-    [SURE, SURE, LIKELY, UNSURE],
-    [True, True, True, False],
-    [0.95, 0.99, 0.6, 0.92],
-    [0.6, 0.97, 0.99, 0.91],
-    [True, False, True, True],
-)
+NETWORKS = [0.95, 0.99, 0.6, 0.92], [0.6, 0.97, 0.99, 0.91], [True, False, True, True]
 SOME = {
-    trust.CLEAN: CLEAN_ONES,
+    trust.CLEAN: planted([SURE, SURE, LIKELY, UNSURE], [True, True, True, False], *NETWORKS),
     trust.CROP: planted([SURE, UNSURE, UNSURE], [True, False, True], [0.9, 0.95, 0.91]),
     trust.BACKGROUND: planted([UNSURE, LIKELY], [False, False], [0.7, 0.99]),
 }
@@ -261,11 +255,7 @@ SOME = {
 def test_sets_joined_for_the_rule_explorer():
     scores, predicted, labels = trust.joined(SOME)
     assert scores.shape == (9, 2, 2) and predicted.tolist() == [0] * 9
-    assert (predicted == labels).tolist() == [
-        *SOME[trust.CLEAN].right,
-        *SOME[trust.CROP].right,
-        *SOME[trust.BACKGROUND].right,
-    ]
+    assert (predicted == labels).tolist() == [right for one in SOME.values() for right in one.right]
 
 
 def slow_wilson(hits, count, z=1.959963984540054):

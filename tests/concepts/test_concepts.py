@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import planted_concepts
+from helpers import cases, planted_concepts
 
 from asxai.concepts.concepts import Concepts
 
@@ -83,15 +83,13 @@ def test_table_and_json_round_trip(concepts):
     assert again.class_names == NAMES and again.table()["name"].tolist() != table["name"].tolist()
 
 
-@pytest.mark.parametrize(
+@cases(
     "change, message",
-    [
-        ({"members": [[0.5]]}, "members"),
-        ({"names": ["a"]}, "with 1 names"),
-        ({"names": ["a"] * 5}, "different texts"),
-        ({"names": [*"abcd", " "]}, "none empty"),
-        ({"class_names": ["a"]}, "1 class names"),
-    ],
+    ({"members": [[0.5]]}, "members"),
+    ({"names": ["a"]}, "with 1 names"),
+    ({"names": ["a"] * 5}, "different texts"),
+    ({"names": [*"abcd", " "]}, "none empty"),
+    ({"class_names": ["a"]}, "1 class names"),
 )
 def test_broken_concepts_are_refused(concepts, change, message):
     with pytest.raises(ValueError, match=message):

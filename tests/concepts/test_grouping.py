@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import LAYOUT, planted_concepts
+from helpers import LAYOUT, cases, planted_concepts
 
 from asxai.concepts import grouping
 from asxai.concepts.grouping import find_concepts
@@ -46,14 +46,12 @@ def test_planted_groups_matches_and_background_are_found(seed):
     assert (np.diff(shares[1:]) < 0).all() and shares[1:].min() > 0, "numbered by the cells that they win"
 
 
-@pytest.mark.parametrize(
+@cases(
     "layout, groups",
-    [
-        ([[0], [1]], 2),  # one vector per class
-        ([[-1, -1], [0, -1]], 2),  # a class of scenes keeps the one that is on an object most
-        ([[0, 0, 0, -1], [0, 1, 2, -1]], 4),  # a class of one group has nothing to be matched by
-        ([[0, 1, -1], [0, 1, -1]], 2),
-    ],
+    ([[0], [1]], 2),  # one vector per class
+    ([[-1, -1], [0, -1]], 2),  # a class of scenes keeps the one that is on an object most
+    ([[0, 0, 0, -1], [0, 1, 2, -1]], 4),  # a class of one group has nothing to be matched by
+    ([[0, 1, -1], [0, 1, -1]], 2),
 )
 def test_small_layouts(layout, groups):
     maps, labels, features, objects, _ = planted_concepts(np.array(layout), [[0, 1, 2]] * 2)
@@ -85,11 +83,9 @@ def test_exact_ties_do_not_depend_on_order():
     for i, label in enumerate(labels):
         for b, part in enumerate(LAYOUT[label]):
             maps[i, b] = (parts[i] == part + 1) if part >= 0 else 0.5 * (parts[i] == 0)
-    members, order = (
-        find_concepts(maps, labels, features, objects, NAMES).members,
-        np.random.default_rng(0).permutation(8),
-    )
+    members = find_concepts(maps, labels, features, objects, NAMES).members
     assert_as_planted(members)
+    order = np.random.default_rng(0).permutation(8)
     again = find_concepts(maps[:, order], labels, features, objects, NAMES)
     assert np.array_equal(again.members, members[:, order])
 
@@ -155,16 +151,14 @@ def test_overlap_and_share_of_scene_against_plain_definitions(monkeypatch):
         assert scene == pytest.approx(np.mean([not objects[at] for at in won]))
 
 
-@pytest.mark.parametrize(
+@cases(
     "distance, expected",
-    [
-        ([[0, 0.1], [0.1, 0]], 1),  # one group: no neighbour to compare with
-        ([[0, 0.5], [0.5, 0]], 2),  # an overlap of exactly .5 is not enough
-        ([[0, 0.1, 0.12], [0.1, 0, 0.11], [0.12, 0.11, 0]], 1),
-        ([[0, 0.1, 0.9, 0.9], [0.1, 0, 0.9, 0.9], [0.9, 0.9, 0, 0.2], [0.9, 0.9, 0.2, 0]], 2),
-        ([[0, 0.6, 0.7], [0.6, 0, 0.8], [0.7, 0.8, 0]], 3),  # nothing overlaps enough
-        ([[0, 0.05, 0.48, 0.48], [0.05, 0, 0.48, 0.48], [0.48, 0.48, 0, 0.05], [0.48, 0.48, 0.05, 0]], 2),
-    ],
+    ([[0, 0.1], [0.1, 0]], 1),  # one group: no neighbour to compare with
+    ([[0, 0.5], [0.5, 0]], 2),  # an overlap of exactly .5 is not enough
+    ([[0, 0.1, 0.12], [0.1, 0, 0.11], [0.12, 0.11, 0]], 1),
+    ([[0, 0.1, 0.9, 0.9], [0.1, 0, 0.9, 0.9], [0.9, 0.9, 0, 0.2], [0.9, 0.9, 0.2, 0]], 2),
+    ([[0, 0.6, 0.7], [0.6, 0, 0.8], [0.7, 0.8, 0]], 3),  # nothing overlaps enough
+    ([[0, 0.05, 0.48, 0.48], [0.05, 0, 0.48, 0.48], [0.48, 0.48, 0, 0.05], [0.48, 0.48, 0.05, 0]], 2),
 )
 def test_the_number_of_groups_is_chosen_from_the_data(distance, expected):
     assert len(grouping._group(np.array(distance))) == expected

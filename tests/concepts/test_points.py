@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import fill
+from helpers import cases, fill
 from PIL import Image
 
 from asxai.concepts.points import part_points
@@ -55,16 +55,14 @@ def test_no_file_no_points_also_without_splits(folder):
     assert sum(len(part_points(split).parts) for split in data.splits.values()) <= 1
 
 
-@pytest.mark.parametrize(
+@cases(
     "text, words",
-    [
-        ("picture,part,x\n", "columns y are missing"),
-        ("", "no table"),
-        (HEAD + "test/class0/wide.png,eye,0.5,0.5\ntest/class0/gone.png,eye,0.5,0.5\n", "line 3 .*no such picture"),
-        (HEAD + "test/class0/wide.png,,0.5,0.5\n", "line 2 .*has no name"),
-        (HEAD + "test/class0/wide.png,eye,60,0.5\n", "line 2 .*fractions"),
-        (HEAD + "test/class0/wide.png,eye,left,0.5\n", "line 2 .*fractions"),
-    ],
+    ("picture,part,x\n", "columns y are missing"),
+    ("", "no table"),
+    (HEAD + "test/class0/wide.png,eye,0.5,0.5\ntest/class0/gone.png,eye,0.5,0.5\n", "line 3 .*no such picture"),
+    (HEAD + "test/class0/wide.png,,0.5,0.5\n", "line 2 .*has no name"),
+    (HEAD + "test/class0/wide.png,eye,60,0.5\n", "line 2 .*fractions"),
+    (HEAD + "test/class0/wide.png,eye,left,0.5\n", "line 2 .*fractions"),
 )
 def test_a_file_that_cannot_be_used_is_named_with_line_and_remedy(folder, text, words):
     (folder / "points.csv").write_text(text)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import fill, noise, plain
+from helpers import cases, fill, noise, plain
 from PIL import Image
 
 from asxai.data.datasets import load_data_set
@@ -67,28 +67,26 @@ def test_cut_short_pictures_are_found_at_once_and_when_decoded(tmp_path, suffix)
     assert str(bad) in str(caught.value) and "delete it" in str(caught.value).lower()
 
 
-@pytest.mark.parametrize(
+@cases(
     "source, parts",
-    [
-        ("no/such.png", ["no/such.png", "no such file", "Check the path"]),
-        (Path(__file__).parent, [str(Path(__file__).parent), "folder", "Give a picture file"]),
-        (None, ["NoneType", "Give a path"]),
-        (np.zeros((3, 20, 20), np.uint8), ["array", "(3, 20, 20)", "moveaxis"]),
-        (np.zeros(20, np.uint8), ["array", "(20,)", "moveaxis"]),
-        (np.zeros((20, 20, 3), np.int64), ["array", "int64", "Use uint8"]),
-        (np.zeros((20, 20, 3), bool), ["array", "bool", "Use uint8"]),
-        (np.full((20, 20, 3), 200.0), ["array", "200", "Divide"]),
-        (np.full((20, 20), -0.5), ["array", "-0.5", "normalisation"]),
-        (np.full((20, 20), np.nan), ["array", "NaN", "Replace"]),
-        (np.full((20, 20), np.inf), ["array", "infinite", "Replace"]),
-        (np.zeros((4, 20, 3), np.uint8), ["array", "20 x 4", "at least 16"]),
-        (torch.zeros(20, 20, 3), ["tensor", "(20, 20, 3)", "permute"]),
-        (np.array([["a.png", "b.png"]]), ["array", "no numbers", "list(array)"]),
-        (torch.zeros(2, 3, 20, 20), ["tensor", "(2, 3, 20, 20)", "one by one"]),
-        (torch.full((3, 20, 20), 2.0), ["tensor", "2", "Divide"]),
-        (Image.new("RGB", (20, 4)), ["PIL picture", "20 x 4", "at least 16"]),
-        (Image.new("LAB", (20, 20)), ["PIL picture", "LAB", "Save the picture as RGB"]),
-    ],
+    ("no/such.png", ["no/such.png", "no such file", "Check the path"]),
+    (Path(__file__).parent, [str(Path(__file__).parent), "folder", "Give a picture file"]),
+    (None, ["NoneType", "Give a path"]),
+    (np.zeros((3, 20, 20), np.uint8), ["array", "(3, 20, 20)", "moveaxis"]),
+    (np.zeros(20, np.uint8), ["array", "(20,)", "moveaxis"]),
+    (np.zeros((20, 20, 3), np.int64), ["array", "int64", "Use uint8"]),
+    (np.zeros((20, 20, 3), bool), ["array", "bool", "Use uint8"]),
+    (np.full((20, 20, 3), 200.0), ["array", "200", "Divide"]),
+    (np.full((20, 20), -0.5), ["array", "-0.5", "normalisation"]),
+    (np.full((20, 20), np.nan), ["array", "NaN", "Replace"]),
+    (np.full((20, 20), np.inf), ["array", "infinite", "Replace"]),
+    (np.zeros((4, 20, 3), np.uint8), ["array", "20 x 4", "at least 16"]),
+    (torch.zeros(20, 20, 3), ["tensor", "(20, 20, 3)", "permute"]),
+    (np.array([["a.png", "b.png"]]), ["array", "no numbers", "list(array)"]),
+    (torch.zeros(2, 3, 20, 20), ["tensor", "(2, 3, 20, 20)", "one by one"]),
+    (torch.full((3, 20, 20), 2.0), ["tensor", "2", "Divide"]),
+    (Image.new("RGB", (20, 4)), ["PIL picture", "20 x 4", "at least 16"]),
+    (Image.new("LAB", (20, 20)), ["PIL picture", "LAB", "Save the picture as RGB"]),
 )
 def test_bad_sources(source, parts):
     with pytest.raises(DataError) as caught:
@@ -211,10 +209,7 @@ def test_transparency_is_laid_over_white(tmp_path):
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff", "mpo"])
 def test_animations_and_a_camera_s_several_pictures_give_the_first(tmp_path, kind):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "lime")]
-    path, lossless = (
-        tmp_path / ("a.jpg" if kind == "mpo" else f"a.{kind}"),
-        {"lossless": True} if kind == "webp" else {},
-    )
+    path, lossless = tmp_path / f"a.{'jpg' if kind == 'mpo' else kind}", {"lossless": True} if kind == "webp" else {}
     frames[0].save(path, format=kind, save_all=True, append_images=frames[1:], **lossless)
     assert Image.open(path).format == kind.upper()
     np.testing.assert_allclose(np.asarray(read_picture(path)), np.asarray(frames[0]), atol=2 if kind == "mpo" else 0)

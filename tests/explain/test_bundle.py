@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import cases
 from PIL import Image
 
 import asxai
@@ -84,21 +85,19 @@ def jpeg(size):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes, words",
-    [
-        ({"../../escaped.txt": b"out"}, "'../../escaped.txt' is not a file of it"),
-        ({"/tmp/escaped.txt": b"out"}, "is not a file of it"),
-        ({"model.pkl": b"\x80\x04\x95"}, "'model.pkl' is not a file of it"),
-        ({"model.safetensors": None}, "'model.safetensors' is missing"),
-        ({"model.safetensors": b"\x80\x04\x95" * 9}, "model.safetensors cannot be read"),
-        ({"study.json": b"{}"}, "study.json cannot be read"),
-        ({"explainer.safetensors": b"\x00" * 100}, "fetch it again"),
-        ({"exemplars/00000.jpg": jpeg((4000, 3000))}, "an exemplar of"),
-        ({"exemplars/00000.jpg": b"no picture"}, "fetch it again"),
-        ({"exemplars/00000.jpg": None}, "its numbers are not those of its network"),
-        ({"log.csv": b"0" * (bundle.LARGEST_TEXT + 1)}, "too large"),
-    ],
+    ({"../../escaped.txt": b"out"}, "'../../escaped.txt' is not a file of it"),
+    ({"/tmp/escaped.txt": b"out"}, "is not a file of it"),
+    ({"model.pkl": b"\x80\x04\x95"}, "'model.pkl' is not a file of it"),
+    ({"model.safetensors": None}, "'model.safetensors' is missing"),
+    ({"model.safetensors": b"\x80\x04\x95" * 9}, "model.safetensors cannot be read"),
+    ({"study.json": b"{}"}, "study.json cannot be read"),
+    ({"explainer.safetensors": b"\x00" * 100}, "fetch it again"),
+    ({"exemplars/00000.jpg": jpeg((4000, 3000))}, "an exemplar of"),
+    ({"exemplars/00000.jpg": b"no picture"}, "fetch it again"),
+    ({"exemplars/00000.jpg": None}, "its numbers are not those of its network"),
+    ({"log.csv": b"0" * (bundle.LARGEST_TEXT + 1)}, "too large"),
 )
 def test_a_file_that_is_not_as_it_was_written_is_refused(files, tmp_path, changes, words):
     path = rewritten(files[1], tmp_path / "odd.zip", changes)

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
+from helpers import cases
 from slow_rules import CHANGED, PRINTED, SHAPES, random_scores, slow_deltas, slow_words
 
 from asxai.explain.judgement import Judgement, judge
@@ -53,41 +54,35 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize(
-    "tier, own, other, word",
-    [
-        ("sure", 0.6, 0.55, ("vivid", "confusing")),
-        ("sure", 0.2, 0.6, ("vivid", "confusing")),  # vivid, but the other's
-        ("sure", 0.4, 0.35, (None, None)),
-        ("sure", 0.05, 0.02, (None, None)),
-        ("sure", 0.6, 0.4, ("vivid", "perhaps")),
-        ("sure", 0.3, 0.1, ("be", "perhaps")),
-        ("sure", 0.6, 0.2, ("vivid", "something like")),
-        ("sure", 0.4, 0.0, ("be", "something like")),
-        ("sure", 0.9, 0.2, ("vivid", "obviously")),
-        ("sure", 0.5, 0.0, ("be", "something like")),  # on both boundaries
-        ("sure", 0.35, 0.0, ("be", "perhaps")),
-        ("sure", 0.1, 0.0, (None, None)),
-        ("sure", 0.5, 0.4, (None, None)),  # boundaries of position
-        ("sure", 0.5, 0.25, ("be", "perhaps")),
-        ("sure", np.nextafter(0.5, 1), 0.25, ("vivid", "perhaps")),
-        ("probably", 0.6, 0.55, ("vivid", "confusing")),
-        ("probably", 0.4, 0.35, (None, None)),
-        ("probably", 0.6, 0.4, ("vivid", "perhaps")),
-        ("probably", 0.3, 0.1, ("be", "perhaps")),
-        ("probably", 0.6, 0.2, ("vivid", "something like")),
-        ("probably", 0.4, 0.0, ("be", "something like")),
-        ("not sure", 0.6, 0.55, ("vivid", "confusing")),
-        ("not sure", 0.4, 0.35, (None, None)),
-        ("not sure", 0.6, 0.3, ("vivid", "something like")),
-        ("not sure", 0.4, 0.1, ("be", "something like")),
-        ("not sure", 0.15, 0.0, ("be", "something like")),
-    ],
-)
-def test_words_of_each_tier(tier, own, other, word):
+WORDS = {  # by tier, position and semanteme: PCS of the class, and of the other
+    "sure, vivid, confusing": "0.6 0.55, 0.2 0.6",  # also where it is vivid, but the other's
+    "sure, vivid, perhaps": "0.6 0.4",
+    "sure, vivid, something like": "0.6 0.2",
+    "sure, vivid, obviously": "0.9 0.2",
+    "sure, be, something like": "0.4 0.0, 0.5 0.0",  # .5 is on both boundaries
+    "sure, be, perhaps": "0.3 0.1, 0.35 0.0, 0.5 0.25",
+    "sure": "0.4 0.35, 0.05 0.02, 0.1 0.0, 0.5 0.4",
+    "probably, vivid, confusing": "0.6 0.55",
+    "probably, vivid, perhaps": "0.6 0.4",
+    "probably, vivid, something like": "0.6 0.2",
+    "probably, be, something like": "0.4 0.0",
+    "probably, be, perhaps": "0.3 0.1",
+    "probably": "0.4 0.35",
+    "not sure, vivid, confusing": "0.6 0.55",
+    "not sure, vivid, something like": "0.6 0.3",
+    "not sure, be, something like": "0.4 0.1, 0.15 0.0",
+    "not sure": "0.4 0.35",
+}
+
+
+@pytest.mark.parametrize("words_of, pairs", WORDS.items(), ids=WORDS)
+def test_words_of_each_tier(words_of, pairs):
+    tier, *word = words_of.split(", ")
     owns, others, beside = BESIDE[tier]
-    found = words([own, *owns], [other, *others])
-    assert found["ear"] == word and found["eyes"] == beside
+    for own, other in (map(float, pair.split()) for pair in pairs.split(", ")):
+        found = words([own, *owns], [other, *others])
+        assert found["ear"] == (tuple(word) or (None, None)) and found["eyes"] == beside
+    assert words([np.nextafter(0.5, 1), 1.0], [0.25, 0.0])["ear"] == ("vivid", "perhaps")  # just above the boundary
 
 
 def test_words_of_the_unsure_without_reasons():
@@ -156,25 +151,23 @@ def test_a_judgement_is_frozen_and_plain():
 OF_FIVE = "the highest semantic similarity score of 5 classes"
 
 
-@pytest.mark.parametrize(
+@cases(
     "values, other, settled, last",
-    [
-        ([0.9, 0.6, 0.5, 0.2, 0.3], "Persian", "Manx", f"The Manx shows {OF_FIVE}, which speaks for it."),  # Figure 6d
-        ([0.6, 0.9, 0.5, 0.2, 0.3], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
-        ([0.6, 0.5, 0.59, 0.2, 0.3], "Bengal", None, f"The Manx shows {OF_FIVE}, closely followed by the Bengal."),
-        ([0.6, 0.5, 0.5, 0.9, 0.3], "Bengal", None, f"The pug shows {OF_FIVE}."),
-        ([0.6, 0.6, 0.5, 0.2, 0.3], "Persian", None, f"The Manx and the Persian share {OF_FIVE}."),
-        ([0.6] * 5, "Bengal", None, "All 5 classes show equal semantic similarity scores."),
-        ([0.6] * 4 + [0.2], "Bengal", None, f"The Manx, the Persian, the Bengal and the pug share {OF_FIVE}."),
-        (
-            [NAN, NAN, 0.6, 0.2, NAN],
-            "Bengal",
-            "Bengal",
-            "The Bengal shows a higher semantic similarity score, which speaks for it.",
-        ),
-        ([-0.5, -0.51, -0.6, -1, -1], "Persian", None, f"The Manx shows {OF_FIVE}, closely followed by the Persian."),
-        ([-0.5, -0.3, -0.4, -1, -1], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
-    ],
+    ([0.9, 0.6, 0.5, 0.2, 0.3], "Persian", "Manx", f"The Manx shows {OF_FIVE}, which speaks for it."),  # Figure 6d
+    ([0.6, 0.9, 0.5, 0.2, 0.3], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
+    ([0.6, 0.5, 0.59, 0.2, 0.3], "Bengal", None, f"The Manx shows {OF_FIVE}, closely followed by the Bengal."),
+    ([0.6, 0.5, 0.5, 0.9, 0.3], "Bengal", None, f"The pug shows {OF_FIVE}."),
+    ([0.6, 0.6, 0.5, 0.2, 0.3], "Persian", None, f"The Manx and the Persian share {OF_FIVE}."),
+    ([0.6] * 5, "Bengal", None, "All 5 classes show equal semantic similarity scores."),
+    ([0.6] * 4 + [0.2], "Bengal", None, f"The Manx, the Persian, the Bengal and the pug share {OF_FIVE}."),
+    (
+        [NAN, NAN, 0.6, 0.2, NAN],
+        "Bengal",
+        "Bengal",
+        "The Bengal shows a higher semantic similarity score, which speaks for it.",
+    ),
+    ([-0.5, -0.51, -0.6, -1, -1], "Persian", None, f"The Manx shows {OF_FIVE}, closely followed by the Persian."),
+    ([-0.5, -0.3, -0.4, -1, -1], "Persian", "Persian", f"The Persian shows {OF_FIVE}, which speaks for it."),
 )
 def test_similarity_settles_what_concepts_leave_open(values, other, settled, last):
     found = similar(values)
@@ -192,15 +185,13 @@ def test_without_similarities_to_compare_nothing_is_said(values):
     assert similar(values) == judge(ALIKE, 0, BREEDS, PARTS[:2])
 
 
-@pytest.mark.parametrize(
+@cases(
     "values, last",
-    [
-        ([0.7, 0.5], "The Manx shows a higher semantic similarity score."),
-        ([0.7, 0.69], "The Manx shows a slightly higher semantic similarity score."),
-        ([0.5, 0.7], "However, the Persian shows a higher semantic similarity score."),
-        ([0.69, 0.7], "However, the Persian shows a slightly higher semantic similarity score."),
-        ([0.7, 0.7], "The Manx and the Persian show equal semantic similarity scores."),
-    ],
+    ([0.7, 0.5], "The Manx shows a higher semantic similarity score."),
+    ([0.7, 0.69], "The Manx shows a slightly higher semantic similarity score."),
+    ([0.5, 0.7], "However, the Persian shows a higher semantic similarity score."),
+    ([0.69, 0.7], "However, the Persian shows a slightly higher semantic similarity score."),
+    ([0.7, 0.7], "The Manx and the Persian show equal semantic similarity scores."),
 )
 @pytest.mark.parametrize("own", [0.9, 0.4, 0.3])
 def test_where_concepts_decide_similarity_only_adds_a_sentence(values, last, own):

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+from helpers import cases
 from slow_rules import CHANGED, PRINTED, SHAPES, random_scores, slow_deltas, slow_tier
 
 from asxai.explain.rules import RULES, TIERS, Rules, deltas, tiers
@@ -68,22 +69,20 @@ def test_nothing_to_judge(shape):
 # --- The printed table -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     "own, other, tier",
-    [
-        ([0.09, 0.05, 0.08, 0.02], [0.07, 0.06, 0.02, 0.01], "not sure"),  # Figure 6a: three below .2
-        ([0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.7, 0.6], "not sure"),  # all vivid, none of them its own
-        ([0.3, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], "not sure"),  # with reasons
-        ([0.4, 0.3, 0.1, 0.1], [0.0, 0.3, 0.1, 0.1], "probably"),
-        ([0.6, 0.1, 0.1, 0.1], [0.05, 0.1, 0.1, 0.1], "sure"),
-        # in no column of the printed table
-        ([0.4, 0.1, 0.1, 0.1], [0.0, 0.1, 0.1, 0.1], "not sure"),  # .35 < delta < .5, but one concept in range
-        ([0.15, 0.1, 0.1, 0.1], [0.0, 0.1, 0.1, 0.1], "not sure"),  # .1 < delta < .35, but none above .2
-        ([0.55, 0.3, 0.1, 0.1], [0.1, 0.3, 0.1, 0.1], "probably"),  # a vivid concept counts among the two
-        ([0.9, 0.9, 0.1, 0.1], [0.5, 0.5, 0.1, 0.1], "probably"),
-        ([0.9, 0.0, 0.0, 0.0], [0.0, 0.9, 0.9, 0.9], "sure"),  # the largest difference decides, whatever the others are
-        ([0.2, 0.2, 0.2, 0.2], [0.9, 0.9, 0.9, 0.9], "not sure"),  # all differences below 0
-    ],
+    ([0.09, 0.05, 0.08, 0.02], [0.07, 0.06, 0.02, 0.01], "not sure"),  # Figure 6a: three below .2
+    ([0.9, 0.8, 0.7, 0.6], [0.9, 0.8, 0.7, 0.6], "not sure"),  # all vivid, none of them its own
+    ([0.3, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], "not sure"),  # with reasons
+    ([0.4, 0.3, 0.1, 0.1], [0.0, 0.3, 0.1, 0.1], "probably"),
+    ([0.6, 0.1, 0.1, 0.1], [0.05, 0.1, 0.1, 0.1], "sure"),
+    # in no column of the printed table
+    ([0.4, 0.1, 0.1, 0.1], [0.0, 0.1, 0.1, 0.1], "not sure"),  # .35 < delta < .5, but one concept in range
+    ([0.15, 0.1, 0.1, 0.1], [0.0, 0.1, 0.1, 0.1], "not sure"),  # .1 < delta < .35, but none above .2
+    ([0.55, 0.3, 0.1, 0.1], [0.1, 0.3, 0.1, 0.1], "probably"),  # a vivid concept counts among the two
+    ([0.9, 0.9, 0.1, 0.1], [0.5, 0.5, 0.1, 0.1], "probably"),
+    ([0.9, 0.0, 0.0, 0.0], [0.0, 0.9, 0.9, 0.9], "sure"),  # the largest difference decides, whatever the others are
+    ([0.2, 0.2, 0.2, 0.2], [0.9, 0.9, 0.9, 0.9], "not sure"),  # all differences below 0
 )
 def test_tier_of_each_column(own, other, tier):
     assert tier_of(own, other) == tier
@@ -118,24 +117,17 @@ def test_the_best_of_many_classes_is_the_found_one():
 # --- The majority, which is not in the table -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "leads, tier",
-    [
-        ([0.9, 0.9], "sure"),
-        ([0.9, 0.0, 0.0], "not sure"),
-        ([0.9, 0.0], "not sure"),  # one concept never makes it sure
-        ([0.9, 0.9, 0.0, 0.0], "sure"),
-        ([0.9, 0.4, 0.0, 0.0], "probably"),
-        ([0.9, 0.4, 0.4, 0.0, 0.0], "probably"),
-        ([0.9, 0.9, 0.4, 0.0, 0.0], "probably"),
-        ([0.9, 0.9, 0.9, 0.0, 0.0], "sure"),
-        ([0.9, 0.3, 0.3, 0.3], "not sure"),  # those that are only somewhat ahead do not agree
-        ([0.9], "probably"),
-        ([0.4], "probably"),
-        ([0.3], "not sure"),  # nor where the class has no other
-    ],
-)
-def test_half_of_the_concepts_must_agree(leads, tier):
+LEADS = {  # of the concepts of one picture; by the tier that they make up
+    "sure": "0.9 0.9, 0.9 0.9 0 0, 0.9 0.9 0.9 0 0",
+    "probably": "0.9 0.4 0 0, 0.9 0.4 0.4 0 0, 0.9 0.9 0.4 0 0, 0.9, 0.4",
+    # one concept never makes it sure; those that are only somewhat ahead do not agree, nor where the class has no other
+    "not sure": "0.9 0, 0.9 0 0, 0.9 0.3 0.3 0.3, 0.3",
+}
+
+
+@pytest.mark.parametrize("tier, leads", [(tier, one) for tier, every in LEADS.items() for one in every.split(", ")])
+def test_half_of_the_concepts_must_agree(tier, leads):
+    leads = [float(lead) for lead in leads.split()]
     assert tier_of(leads, [0.0] * len(leads), majority=0.5) == tier
     assert TIERS[tiers(np.array([[leads, [0.0] * len(leads)]]), np.array([0]))[0]] == tier  # which is the default
     lacking = tier_of([*leads, NAN, NAN], [0.0] * len(leads) + [0.9, 0.9], majority=0.5)
@@ -183,25 +175,23 @@ def test_the_table_to_read_has_the_thresholds():
     assert agree(replace(RULES, majority=1.0, agree_count=1)) == [">= 1", ">= 1", "any", "any"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes, message",
-    [
-        ({"sure": 0.2}, r"probably=0\.35 must not be above sure=0\.2; lower probably or raise sure"),
-        ({"unsure": 0.4}, r"unsure=0\.4 must not be above probably=0\.35"),
-        ({"named": 0.3}, r"named=0\.3 must not be above noticed=0\.2"),
-        ({"vivid": 0.1}, r"noticed=0\.2 must not be above vivid=0\.1"),
-        ({"unsure": -0.1}, r"unsure=-0\.1 must be a finite number, at least 0; the default is 0\.1"),
-        ({"sure": NAN}, r"sure=nan must be a finite number"),
-        ({"vivid": np.inf}, r"vivid=inf must be a finite number"),
-        ({"noticed": "0.2"}, r"noticed='0\.2' must be a finite number"),
-        ({"clear": True}, r"clear=True must be a finite"),
-        ({"clear": 5}, r"clear=5 must be a share, at most 1; the default is 0\.05"),
-        ({"majority": 1.5}, r"majority=1\.5 must be a share, at most 1; the default is 0\.5"),
-        ({"majority": -0.5}, r"majority=-0\.5 must be a finite number, at least 0; the default is 0\.5"),
-        ({"sure_count": 0}, r"sure_count=0 must be a whole number of concepts, at least 1"),
-        ({"probably_count": 1.5}, r"probably_count=1\.5 must be a whole number"),
-        ({"reasons_count": True}, r"reasons_count=True must be a whole number"),
-    ],
+    ({"sure": 0.2}, r"probably=0\.35 must not be above sure=0\.2; lower probably or raise sure"),
+    ({"unsure": 0.4}, r"unsure=0\.4 must not be above probably=0\.35"),
+    ({"named": 0.3}, r"named=0\.3 must not be above noticed=0\.2"),
+    ({"vivid": 0.1}, r"noticed=0\.2 must not be above vivid=0\.1"),
+    ({"unsure": -0.1}, r"unsure=-0\.1 must be a finite number, at least 0; the default is 0\.1"),
+    ({"sure": NAN}, r"sure=nan must be a finite number"),
+    ({"vivid": np.inf}, r"vivid=inf must be a finite number"),
+    ({"noticed": "0.2"}, r"noticed='0\.2' must be a finite number"),
+    ({"clear": True}, r"clear=True must be a finite"),
+    ({"clear": 5}, r"clear=5 must be a share, at most 1; the default is 0\.05"),
+    ({"majority": 1.5}, r"majority=1\.5 must be a share, at most 1; the default is 0\.5"),
+    ({"majority": -0.5}, r"majority=-0\.5 must be a finite number, at least 0; the default is 0\.5"),
+    ({"sure_count": 0}, r"sure_count=0 must be a whole number of concepts, at least 1"),
+    ({"probably_count": 1.5}, r"probably_count=1\.5 must be a whole number"),
+    ({"reasons_count": True}, r"reasons_count=True must be a whole number"),
 )
 def test_rules_that_cannot_be(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import cases
 
 import asxai
 from asxai.concepts.concepts import Concepts
@@ -109,15 +110,13 @@ def test_a_class_of_copies_has_a_probability():
     assert found.tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize(
+@cases(
     "given, expected",
-    [
-        ([[0.5, 1.5]], [[0.5, 1.5]]),
-        ([[0.0, 1.5]], [[1.0, 1.5]]),  # never more than a concept like any other
-        ([[0.0, 0.5]], [[0.5, 0.5]]),
-        ([[NAN, NAN]], [[1.0, 1.0]]),  # filters without any rank
-        ([[0.0, 0.0]], [[1.0, 1.0]]),
-    ],
+    ([[0.5, 1.5]], [[0.5, 1.5]]),
+    ([[0.0, 1.5]], [[1.0, 1.5]]),  # never more than a concept like any other
+    ([[0.0, 0.5]], [[0.5, 0.5]]),
+    ([[NAN, NAN]], [[1.0, 1.0]]),  # filters without any rank
+    ([[0.0, 0.0]], [[1.0, 1.0]]),
 )
 def test_a_concept_without_importance_counts_like_the_least_important(given, expected):
     activation = np.random.default_rng(0).random((5, 1, 2))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import cases
 from slow_rules import PRINTED, random_scores
 
 from asxai.explain.judgement import judge
@@ -98,74 +99,66 @@ def test_every_sentence_is_well_formed():
 # --- Names of concepts -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     "concept, phrase",
-    [
-        ("ear", "has a vivid ear, which is obviously a cat's ear"),
-        ("eyes", "has vivid eyes, which are obviously a cat's eyes"),
-        ("left_ear", "has a vivid left ear, which is obviously a cat's left ear"),
-        ("upper tail feathers", "has vivid upper tail feathers, which are obviously a cat's upper tail feathers"),
-        ("eye 1", "has a vivid eye, which is obviously a cat's eye"),
-        ("eye 2", "has a vivid second eye region, which is obviously that of a cat"),
-        ("ear 3", "has a vivid third ear region, which is obviously that of a cat"),
-        ("legs 2", "has a vivid second region of legs, which is obviously that of a cat"),
-        ("ear 12", "has a vivid 12th ear region, which is obviously that of a cat"),
-        ("concept 3", "shows concept 3, which is vivid and obviously that of a cat"),
-        ("concept", "has a vivid concept, which is obviously a cat's concept"),
-        ("some fur", "has some vivid fur, which is obviously a cat's fur"),
-        ("the left ear", "has a vivid left ear, which is obviously a cat's left ear"),
-        ("some fur 2", "has a vivid second fur region, which is obviously that of a cat"),
-        ("the_whiskers", "has vivid whiskers, which are obviously a cat's whiskers"),
-    ],
+    ("ear", "has a vivid ear, which is obviously a cat's ear"),
+    ("eyes", "has vivid eyes, which are obviously a cat's eyes"),
+    ("left_ear", "has a vivid left ear, which is obviously a cat's left ear"),
+    ("upper tail feathers", "has vivid upper tail feathers, which are obviously a cat's upper tail feathers"),
+    ("eye 1", "has a vivid eye, which is obviously a cat's eye"),
+    ("eye 2", "has a vivid second eye region, which is obviously that of a cat"),
+    ("ear 3", "has a vivid third ear region, which is obviously that of a cat"),
+    ("legs 2", "has a vivid second region of legs, which is obviously that of a cat"),
+    ("ear 12", "has a vivid 12th ear region, which is obviously that of a cat"),
+    ("concept 3", "shows concept 3, which is vivid and obviously that of a cat"),
+    ("concept", "has a vivid concept, which is obviously a cat's concept"),
+    ("some fur", "has some vivid fur, which is obviously a cat's fur"),
+    ("the left ear", "has a vivid left ear, which is obviously a cat's left ear"),
+    ("some fur 2", "has a vivid second fur region, which is obviously that of a cat"),
+    ("the_whiskers", "has vivid whiskers, which are obviously a cat's whiskers"),
 )
 def test_a_concept_in_a_sentence(concept, phrase):
     assert sentence([0.9], [0.1], TWO, [concept]) == f"I am sure it is a cat mainly because it {phrase}."
 
 
-@pytest.mark.parametrize(
+@cases(
     "concept, phrase",
-    [
-        ("ear", "it seems to have a confusing ear"),
-        ("eyes", "it seems to have confusing eyes"),
-        ("eye 2", "it seems to have a confusing second eye region"),
-        ("concept 3", "concept 3 seems confusing"),
-    ],
+    ("ear", "it seems to have a confusing ear"),
+    ("eyes", "it seems to have confusing eyes"),
+    ("eye 2", "it seems to have a confusing second eye region"),
+    ("concept 3", "concept 3 seems confusing"),
 )
 def test_a_confusing_concept(concept, phrase):
     assert sentence([0.9, 0.6], [0.1, 0.6], TWO, ["nose", concept]).endswith(f" Meanwhile, {phrase}.")
 
 
-@pytest.mark.parametrize(
+@cases(
     "concepts, phrase",
-    [
-        (["ear", "nose"], "has an ear and a nose, both"),
-        (["ear", "eye", "legs"], "has an ear, an eye and legs, all"),
-        (["eye", "eye 2"], "has an eye and a second eye region, both"),
-        (["concept 4", "concept 1"], "shows concepts 4 and 1, both"),
-        (["ear", "concept 1"], "shows an ear and concept 1, both"),
-        (["some fur", "a nose", "someone"], "has some fur, a nose and a someone, all"),
-        (["a", "b", "c", "d"], "has an a, a b, a c and a d, all"),
-        (["a", "b", "c", "d", "e"], "has an a, a b, a c and 2 others, all"),
-        ([f"concept {k}" for k in range(1, 13)], "shows concepts 1, 2, 3 and 9 others, all"),
-    ],
+    (["ear", "nose"], "has an ear and a nose, both"),
+    (["ear", "eye", "legs"], "has an ear, an eye and legs, all"),
+    (["eye", "eye 2"], "has an eye and a second eye region, both"),
+    (["concept 4", "concept 1"], "shows concepts 4 and 1, both"),
+    (["ear", "concept 1"], "shows an ear and concept 1, both"),
+    (["some fur", "a nose", "someone"], "has some fur, a nose and a someone, all"),
+    (["a", "b", "c", "d"], "has an a, a b, a c and a d, all"),
+    (["a", "b", "c", "d", "e"], "has an a, a b, a c and 2 others, all"),
+    ([f"concept {k}" for k in range(1, 13)], "shows concepts 1, 2, 3 and 9 others, all"),
 )
 def test_lists_of_concepts(concepts, phrase):
     found = sentence([0.9] * len(concepts), [0.1] * len(concepts), TWO, concepts)
     assert found == f"I am sure it is a cat mainly because it {phrase} vivid and obviously those of a cat."
 
 
-@pytest.mark.parametrize(
+@cases(
     "concepts, phrase",
-    [
-        (["ear", "nose"], "Its ear and nose"),
-        (["some fur", "the nose"], "Its fur and nose"),
-        (["eye", "eye 2", "legs 2"], "Its eye, second eye region and second region of legs"),
-        (["concept 4", "concept 1"], "Concepts 4 and 1"),
-        (["concept 1", "ear"], "Its ear and concept 1"),
-        (["a", "b", "c", "d", "e"], "Its a, b, c and 2 other concepts"),
-        (["a", "concept 2", "c", "d", "e"], "Its a, c, d and 2 other concepts"),
-        ([f"concept {k}" for k in range(1, 13)], "Concepts 1, 2, 3 and 9 others"),
-    ],
+    (["ear", "nose"], "Its ear and nose"),
+    (["some fur", "the nose"], "Its fur and nose"),
+    (["eye", "eye 2", "legs 2"], "Its eye, second eye region and second region of legs"),
+    (["concept 4", "concept 1"], "Concepts 4 and 1"),
+    (["concept 1", "ear"], "Its ear and concept 1"),
+    (["a", "b", "c", "d", "e"], "Its a, b, c and 2 other concepts"),
+    (["a", "concept 2", "c", "d", "e"], "Its a, c, d and 2 other concepts"),
+    ([f"concept {k}" for k in range(1, 13)], "Concepts 1, 2, 3 and 9 others"),
 )
 def test_lists_without_articles(concepts, phrase):
     alike, less = [0.9] * len(concepts), [0.1] * len(concepts)
@@ -182,40 +175,17 @@ def test_a_single_concept_that_is_more_like_others():
 # --- Names of classes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name, article",
-    [
-        ("cat", "a cat"),
-        ("otter", "an otter"),
-        ("Russian_Blue", "a Russian Blue"),
-        ("unicorn", "a unicorn"),
-        ("urchin", "an urchin"),
-        ("umbrella_bird", "an umbrella bird"),
-        ("European robin", "a European robin"),
-        ("uakari", "a uakari"),
-        ("hourglass dolphin", "an hourglass dolphin"),
-        ("one-toed sloth", "a one-toed sloth"),
-        ("001.Black_footed_Albatross", "a Black footed Albatross"),
-        ("german+shepherd", "a german shepherd"),
-        ("8", "an 8"),
-        ("11", "an 11"),
-        ("18", "an 18"),
-        ("118", "a 118"),
-        ("7", "a 7"),
-        ("dogs", "one of the dogs"),
-        ("Great Pyrenees", "one of the Great Pyrenees"),
-        ("walrus", "a walrus"),
-        ("rhinoceros", "a rhinoceros"),
-        ("lens", "a lens"),
-        ("iris", "an iris"),
-        ("bear grass", "a bear grass"),
-        ("Feet", "one of the Feet"),
-        ("ox", "an ox"),
-        ("bus", "a bus"),
-        ("gas", "a gas"),
-        ("antennae", "one of the antennae"),
-    ],
-)
+ARTICLES = {  # of names as they are said
+    "a": "cat, unicorn, European robin, uakari, one-toed sloth, 118, 7, walrus, rhinoceros, lens, bear grass, bus, gas",
+    "an": "otter, urchin, hourglass dolphin, 8, 11, 18, iris, ox",
+    "one of the": "dogs, Great Pyrenees, Feet, antennae",
+}
+NAMES = {name: f"{article} {name}" for article, names in ARTICLES.items() for name in names.split(", ")}
+NAMES |= {"Russian_Blue": "a Russian Blue", "umbrella_bird": "an umbrella bird", "german+shepherd": "a german shepherd"}
+NAMES |= {"001.Black_footed_Albatross": "a Black footed Albatross"}
+
+
+@pytest.mark.parametrize("name, article", NAMES.items())
 def test_article_and_number_of_a_class(name, article):
     found = sentence([0.9], [0.1], (name, "zebra"), ["ear"])
     assert found.startswith(f"I am sure it is {article} mainly because it has a vivid ear, which is obviously ")
@@ -223,16 +193,14 @@ def test_article_and_number_of_a_class(name, article):
     assert found.endswith(f" obviously {whose}.")
 
 
-@pytest.mark.parametrize(
+@cases(
     "count, expected",
-    [
-        (1, "a bird 0"),
-        (2, "a bird 0 or a bird 1"),
-        (3, "a bird 0, a bird 1 or a bird 2"),
-        (4, "a bird 0, a bird 1, a bird 2 or a bird 3"),
-        (5, "a bird 0, a bird 1, a bird 2 or one of 2 other classes"),
-        (30, "a bird 0, a bird 1, a bird 2 or one of 27 other classes"),
-    ],
+    (1, "a bird 0"),
+    (2, "a bird 0 or a bird 1"),
+    (3, "a bird 0, a bird 1 or a bird 2"),
+    (4, "a bird 0, a bird 1, a bird 2 or a bird 3"),
+    (5, "a bird 0, a bird 1, a bird 2 or one of 2 other classes"),
+    (30, "a bird 0, a bird 1, a bird 2 or one of 27 other classes"),
 )
 def test_many_classes_that_it_could_be(count, expected):
     found = judge(np.zeros((count, 3)), 0, [f"bird {k}" for k in range(count)], PARTS[:3])

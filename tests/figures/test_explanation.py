@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import bright_noise, check_words, random_scores, squares, text_of, texts, words
+from helpers import bright_noise, cases, check_words, random_scores, squares, text_of, texts, words
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 
@@ -116,17 +116,15 @@ def test_bubbles_never_touch():
             assert np.linalg.norm(np.subtract(one, other)) > (first + second) / 2
 
 
-@pytest.mark.parametrize(
+@cases(
     "classes, concepts, text, shape",
-    [
-        (2, 7, "{}", (40, 40)),
-        (14, 34, "concept {}", (40, 60)),
-        (5, 8, "number {}", (60, 40)),
-        (30, 14, LONG, (40, 40)),
-        (9, 14, "word" * 30 + "{}", (40, 40)),
-        (3, 5, "$x_{} \\frac$", (40, 40)),
-        (1, 1, LONG, (40, 40)),
-    ],
+    (2, 7, "{}", (40, 40)),
+    (14, 34, "concept {}", (40, 60)),
+    (5, 8, "number {}", (60, 40)),
+    (30, 14, LONG, (40, 40)),
+    (9, 14, "word" * 30 + "{}", (40, 40)),
+    (3, 5, "$x_{} \\frac$", (40, 40)),
+    (1, 1, LONG, (40, 40)),
 )
 def test_labels_of_a_panel_never_overlap(classes, concepts, text, shape):
     names = [[text.format(k) for k in range(count)] for count in (classes, concepts)]

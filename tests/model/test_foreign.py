@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision.models as tv
+from helpers import cases
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.densenet import DenseNet
@@ -145,11 +146,7 @@ def test_stages_by_name_alone_or_joined_and_the_default():
         config, _ = handed_over(network, last_stage=name)
         with torch.inference_mode():
             shapes[name] = tuple(build_model(config, 2).backbone(random_pictures(1)).shape)
-    assert shapes == {
-        "": (1, 24, 16, 16),
-        "conv3": (1, 12, 8, 8),
-        **dict.fromkeys(shapes.keys() - {"", "conv3"}, (1, 24, 16, 16)),
-    }
+    assert shapes == dict.fromkeys(shapes, (1, 24, 16, 16)) | {"conv3": (1, 12, 8, 8)}
 
 
 def test_size_and_normalisation_are_the_networks_own_unless_given():
@@ -167,10 +164,8 @@ def test_weights_from_files_and_state_dicts(tmp_path):
     network = tv.resnet18(num_classes=2)
     save_file(network.state_dict(), tmp_path / "net.safetensors")
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "net.pt")
-    configs = [
-        Config.of("x", backbone="resnet18", weights=weights, size=64)
-        for weights in (tmp_path / "net.safetensors", str(tmp_path / "net.pt"), network.state_dict())
-    ]
+    kinds = tmp_path / "net.safetensors", str(tmp_path / "net.pt"), network.state_dict()
+    configs = [Config.of("x", backbone="resnet18", weights=weights, size=64) for weights in kinds]
     assert len({config.key() for config in configs}) == 1 and configs[0].weights.startswith(str(tmp_path))
     networks._given.clear()
     kept = networks.network_of("resnet18", configs[0].weights, 64)
@@ -221,37 +216,31 @@ class Evil:
         return print, ("this must not run",)
 
 
-@pytest.mark.parametrize(
+@cases(
     "what, error, words",
-    [
-        (lambda: dict(backbone=Tuple()), ValueError, ["Tuple gives a tuple", "Wrap it"]),
-        (lambda: dict(backbone=Flat()), ValueError, ["Flat has no submodule with a spatial map"]),
-        (
-            lambda: dict(backbone=Own(colours=1)),
-            ValueError,
-            ["Own does not take pictures (picture, 3, 64", "1 channels"],
-        ),
-        (lambda: dict(backbone=Own(colours=4)), ValueError, ["Own does not take pictures", "three colours"]),
-        (lambda: dict(backbone=Noisy()), ValueError, ["changes with chance", "dropout"]),
-        (lambda: dict(backbone=among_others()), ValueError, ["pictures beside it", "no running statistics"]),
-        (lambda: dict(backbone=infinite()), ValueError, ["not finite"]),
-        (lambda: dict(backbone=Own), TypeError, ["is a type", "call it"]),
-        (lambda: dict(backbone=[3]), TypeError, ["backbone=[3] is a list", "torch.nn.Module"]),
-        (lambda: dict(backbone=Own().state_dict()), TypeError, ["backbone is a dict, not", "as weights="]),
-        (lambda: dict(backbone=Own(), weights=3), TypeError, ["weights=3", "path"]),
-        (lambda: dict(backbone=Own(), last_stage="top"), ValueError, ["last_stage='top'", "norm, conv2, conv3"]),
-        (lambda: dict(backbone=Own(), last_stage="fc"), ValueError, ["last_stage='fc'", "no spatial map"]),
-        (lambda: dict(backbone=Own(), trainable="last"), ValueError, ["trainable='last'", "'all'"]),
-        (lambda: dict(normalisation="half"), ValueError, ["normalisation='half'", "efficientnet-lite0"]),
-        (lambda: dict(backbone="timm:resnet19"), ValueError, ["no network 'resnet19'", "resnet18"]),
-        (lambda: dict(backbone="timm:resnet18.mine"), ValueError, ["no weights 'mine'", "a1_in1k"]),
-        (lambda: dict(backbone="resnet19"), ValueError, ["backbone='resnet19'", "vgg19", "timm:NAME"]),
-        (lambda: dict(backbone=Own(), weights="no.pt"), WeightsError, ["no such file"]),
-        (lambda: dict(backbone=Own(), weights={}), WeightsError, ["no state dict"]),
-        (lambda: dict(backbone=Own(), weights=Own(3).state_dict()), WeightsError, ["fc.bias", "(3,)", "(2,)"]),
-        (lambda: dict(backbone=nn.ReLU(), weights={"a": torch.ones(1)}), WeightsError, ["1 of 1 tensors differ"]),
-        (lambda: dict(backbone="resnet18", weights=Own().state_dict()), WeightsError, ["not those of resnet18"]),
-    ],
+    (lambda: dict(backbone=Tuple()), ValueError, ["Tuple gives a tuple", "Wrap it"]),
+    (lambda: dict(backbone=Flat()), ValueError, ["Flat has no submodule with a spatial map"]),
+    (lambda: dict(backbone=Own(colours=1)), ValueError, ["Own does not take pictures (picture, 3, 64", "1 channels"]),
+    (lambda: dict(backbone=Own(colours=4)), ValueError, ["Own does not take pictures", "three colours"]),
+    (lambda: dict(backbone=Noisy()), ValueError, ["changes with chance", "dropout"]),
+    (lambda: dict(backbone=among_others()), ValueError, ["pictures beside it", "no running statistics"]),
+    (lambda: dict(backbone=infinite()), ValueError, ["not finite"]),
+    (lambda: dict(backbone=Own), TypeError, ["is a type", "call it"]),
+    (lambda: dict(backbone=[3]), TypeError, ["backbone=[3] is a list", "torch.nn.Module"]),
+    (lambda: dict(backbone=Own().state_dict()), TypeError, ["backbone is a dict, not", "as weights="]),
+    (lambda: dict(backbone=Own(), weights=3), TypeError, ["weights=3", "path"]),
+    (lambda: dict(backbone=Own(), last_stage="top"), ValueError, ["last_stage='top'", "norm, conv2, conv3"]),
+    (lambda: dict(backbone=Own(), last_stage="fc"), ValueError, ["last_stage='fc'", "no spatial map"]),
+    (lambda: dict(backbone=Own(), trainable="last"), ValueError, ["trainable='last'", "'all'"]),
+    (lambda: dict(normalisation="half"), ValueError, ["normalisation='half'", "efficientnet-lite0"]),
+    (lambda: dict(backbone="timm:resnet19"), ValueError, ["no network 'resnet19'", "resnet18"]),
+    (lambda: dict(backbone="timm:resnet18.mine"), ValueError, ["no weights 'mine'", "a1_in1k"]),
+    (lambda: dict(backbone="resnet19"), ValueError, ["backbone='resnet19'", "vgg19", "timm:NAME"]),
+    (lambda: dict(backbone=Own(), weights="no.pt"), WeightsError, ["no such file"]),
+    (lambda: dict(backbone=Own(), weights={}), WeightsError, ["no state dict"]),
+    (lambda: dict(backbone=Own(), weights=Own(3).state_dict()), WeightsError, ["fc.bias", "(3,)", "(2,)"]),
+    (lambda: dict(backbone=nn.ReLU(), weights={"a": torch.ones(1)}), WeightsError, ["1 of 1 tensors differ"]),
+    (lambda: dict(backbone="resnet18", weights=Own().state_dict()), WeightsError, ["not those of resnet18"]),
 )
 def test_what_cannot_be_used_is_named_with_the_remedy(what, error, words):
     with pytest.raises(error) as raised:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers import tiny_backbone, tiny_model
+from helpers import cases, tiny_backbone, tiny_model
 
 from asxai.model import losses
 from asxai.model.backbones import BACKBONES, WeightsError, load_backbone
@@ -232,15 +232,13 @@ def test_orthonormal_vectors_stay_so_when_patches_replace_them():
     assert torch.isfinite(model.basis_vectors.grad).all() and model.basis_vectors.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize(
+@cases(
     "call, words",
-    [
-        (lambda: load_backbone(last_stage="top"), ["last_stage='top'", "block6"]),
-        (lambda: load_backbone(last_stage="top+block6"), ["last_stage='top+block6'", "block6"]),
-        (lambda: load_backbone(last_stage="block5+"), ["last_stage='block5+'", "unknown"]),
-        (lambda: load_backbone(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order stem"]),
-        (lambda: load_backbone(last_stage="block5+block5"), ["last_stage='block5+block5'", "once"]),
-    ],
+    (lambda: load_backbone(last_stage="top"), ["last_stage='top'", "block6"]),
+    (lambda: load_backbone(last_stage="top+block6"), ["last_stage='top+block6'", "block6"]),
+    (lambda: load_backbone(last_stage="block5+"), ["last_stage='block5+'", "unknown"]),
+    (lambda: load_backbone(last_stage="block6+block5"), ["last_stage='block6+block5'", "in the order stem"]),
+    (lambda: load_backbone(last_stage="block5+block5"), ["last_stage='block5+block5'", "once"]),
 )
 def test_stages_that_are_not_there_are_named(call, words):
     with pytest.raises(ValueError) as error:

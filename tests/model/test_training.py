@@ -149,11 +149,8 @@ def test_a_step_looks_at_some_cells_the_same_in_each_picture_and_in_its_groups(t
 def test_a_step_looks_at_all_cells_where_it_is_told_to_or_must(tmp_path, trainable, patches, monkeypatch):
     """Zero means all; a grid may have fewer; and where the backbone is trained cells depend on their neighbours."""
     features, labels = tiny_features()
-    model, settings, groups = (
-        tiny_model(trainable=trainable),
-        config(patches=patches, trainable=trainable),
-        tiny_groups(features),
-    )
+    model, settings = tiny_model(trainable=trainable), config(patches=patches, trainable=trainable)
+    groups = tiny_groups(features)
     if trainable == "last":
         features = torch.randn(2, 30, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     data = features, labels

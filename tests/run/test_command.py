@@ -16,10 +16,9 @@ from asxai.explain.explanation import Explanation
 from asxai.run import command
 from asxai.run.command import main
 
-SMALL = (
-    "size=64 backbone=resnet18 weights=random last_stage=layer2 basis_per_class=4 channels=16 cycles=1 joint_epochs=2"
-)
-SMALL = [text for value in f"{SMALL} views=1 batch_size=8".split() for text in ("-p", value)]
+SMALL = "size=64 backbone=resnet18 weights=random last_stage=layer2 basis_per_class=4 channels=16"
+SMALL += " cycles=1 joint_epochs=2 views=1 batch_size=8"
+SMALL = [text for value in SMALL.split() for text in ("-p", value)]
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +89,11 @@ def test_a_stopped_run_goes_on_where_it_was(home, capsys, monkeypatch, tmp_path)
     assert main([*map(str, call)]) == 130 and "goes on where it was" in capsys.readouterr().err
     monkeypatch.setattr(Explanation, "save", save)
     asked, stream = [], Explainer.stream
-    monkeypatch.setattr(
-        Explainer, "stream", lambda self, files, *more: asked.extend(files) or stream(self, files, *more)
-    )
+    spy = lambda self, files, *more: asked.extend(files) or stream(self, files, *more)
+    monkeypatch.setattr(Explainer, "stream", spy)
     code, result = told(capsys, *call)
-    assert (
-        code == 0
-        and len(result["pictures"]) == 5
-        and [str(path) for path in asked] == ["new/deep/3.png", "new/deep/4.png"]
-    )
+    assert code == 0 and len(result["pictures"]) == 5
+    assert [str(path) for path in asked] == ["new/deep/3.png", "new/deep/4.png"]
     asked.clear()
     assert told(capsys, *call) == (0, result) and asked == []
     assert told(capsys, *call, "--percentile", 90)[0] == 0 and len(asked) == 5  # other masks

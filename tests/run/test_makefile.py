@@ -63,13 +63,8 @@ def test_one_folder_or_several(tmp_path, monkeypatch):
     for name in ("a b", "a", "c"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    cases = {
-        "a b": ["a b"],
-        "a c": ["a", "c"],
-        "a x": ["a x"],
-        "": [],
-        "a b\nmenagerie-wild\n": ["a b", "menagerie-wild"],
-    }
+    cases = {"a b": ["a b"], "a c": ["a", "c"], "a x": ["a x"], "": []}
+    cases |= {"a b\nmenagerie-wild\n": ["a b", "menagerie-wild"]}
     for text, names in (cases | {"menagerie-pets oxford-pets": ["menagerie-pets", "oxford-pets"]}).items():
         assert plan.split_data_sets(text) == names
 

@@ -17,12 +17,8 @@ from asxai.explain.whole import Whole
 from asxai.run import report
 
 NAMES = ("<script>alert(1)</script>", 'a "quoted" & <b>')
-STUDY = SimpleNamespace(
-    class_names=NAMES,
-    metrics={"test_accuracy": 0.5},
-    kept=None,
-    config=SimpleNamespace(backbone="none", data_set="/home/owner/{{cards}}"),
-)
+CONFIG = SimpleNamespace(backbone="none", data_set="/home/owner/{{cards}}")
+STUDY = SimpleNamespace(class_names=NAMES, metrics={"test_accuracy": 0.5}, kept=None, config=CONFIG)
 
 
 def explanation(number, size=(300, 200), classes=NAMES):
@@ -33,11 +29,8 @@ def explanation(number, size=(300, 200), classes=NAMES):
     picture = noise(number, *size[::-1])
     judgement = judge(scores, 1, classes, concepts)
     arrays = softmax, judgement, scores, scores, masks, np.array([np.nan, 0.5])
-    exemplars = (
-        (lambda: np.stack([noise(n, 96, 96) for n in range(4)])),
-        tuple(f"{classes[1]}/{n}.png" for n in range(4)),
-    )
-    return Explanation(picture[:64, :64], classes, concepts, *arrays, *exemplars, Whole(picture, *size))
+    read, sources = lambda: np.stack([noise(n, 96, 96) for n in range(4)]), [f"{classes[1]}/{n}.png" for n in range(4)]
+    return Explanation(picture[:64, :64], classes, concepts, *arrays, read, tuple(sources), Whole(picture, *size))
 
 
 @pytest.fixture(scope="module")

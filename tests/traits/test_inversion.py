@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import tiny_backbone
+from helpers import cases, tiny_backbone
 from torch import nn
 
 from asxai.model.backbones import BACKBONES, load_backbone
@@ -203,15 +203,13 @@ def test_a_descent_that_climbs_is_not_silent_and_shapes_that_would_broadcast_are
         invert(network, features, 64, "paper", steps=9)
 
 
-@pytest.mark.parametrize(
+@cases(
     "change, words",
-    [
-        ({"targets": torch.ones(1, 6)}, r"targets have shape \(1, 6\), the features \(1, 5\)"),
-        ({"targets": torch.ones(1, 5, 7, 7)}, r"targets have shape \(1, 5, 7, 7\).*same network and size"),
-        ({"size": -3}, "size: -3 is not usable. Use a whole number of at least 16"),
-        ({"size": 64.0}, "size: 64.0"),
-        ({"steps": 0}, "steps: 0 is not usable. Use a whole number of at least 1"),
-    ],
+    ({"targets": torch.ones(1, 6)}, r"targets have shape \(1, 6\), the features \(1, 5\)"),
+    ({"targets": torch.ones(1, 5, 7, 7)}, r"targets have shape \(1, 5, 7, 7\).*same network and size"),
+    ({"size": -3}, "size: -3 is not usable. Use a whole number of at least 16"),
+    ({"size": 64.0}, "size: 64.0"),
+    ({"steps": 0}, "steps: 0 is not usable. Use a whole number of at least 1"),
 )
 def test_errors_name_the_argument_the_value_and_the_remedy(change, words, network):
     with pytest.raises(ValueError, match=words):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import alike
+from helpers import alike, cases
 from sklearn.decomposition import PCA
 
 from asxai.traits.pca import row_centred_pca
@@ -145,16 +145,14 @@ def border():
     return maps
 
 
-@pytest.mark.parametrize(
+@cases(
     "features, k, message",
-    [
-        (alike(1, 6), 1, "features are of 1 pictures; give at least 2"),
-        (alike(4, 6), 5, "k=5 must be from 1 to 4"),
-        (alike(4, 3), 3, "k=3 must be from 1 to 2"),
-        (alike(4, 6), 0, "k=0 must be"),
-        (np.zeros((4, 6)), 1, "all pictures are the same in every channel"),
-        (border(), 1, "all pictures are the same in every channel somewhere; use another layer"),
-    ],
+    (alike(1, 6), 1, "features are of 1 pictures; give at least 2"),
+    (alike(4, 6), 5, "k=5 must be from 1 to 4"),
+    (alike(4, 3), 3, "k=3 must be from 1 to 2"),
+    (alike(4, 6), 0, "k=0 must be"),
+    (np.zeros((4, 6)), 1, "all pictures are the same in every channel"),
+    (border(), 1, "all pictures are the same in every channel somewhere; use another layer"),
 )
 def test_what_cannot_be_decomposed_is_named(features, k, message):
     with pytest.raises(ValueError, match=message):

@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError
 
-from . import paths
-from .cache import digest_of, key_of, load_tensors, save_tensors
-from .config import Config
-from .model.backbones import WeightsError
-from .model.foreign import Foreign, kept_state
-from .model.recipe import saved_model, usable_device
+from .. import paths
+from ..cache import digest_of, key_of, load_tensors, save_tensors
+from ..config import Config
+from ..model.backbones import WeightsError
+from ..model.foreign import Foreign, kept_state
+from ..model.recipe import saved_model, usable_device
 
 if TYPE_CHECKING:
-    from .study import Study
+    from ..study import Study
 
 FORMAT = 1  # of study.json; raised when older folders can no longer be read
 
@@ -69,11 +69,8 @@ def read(folder: Path, device, moved: dict, backbone: torch.nn.Module | None) ->
             raise ValueError("its checksum is wrong")
         if notes["format"] != FORMAT:
             raise ValueError(f"format {notes['format']}; this version reads {FORMAT}")
-        config, class_names, metrics = (
-            Config(**notes["config"] | moved),
-            tuple(notes["class_names"]),
-            notes["metrics"],
-        )
+        config, metrics = Config(**notes["config"] | moved), notes["metrics"]
+        class_names = tuple(notes["class_names"])
         for path in (folder / "log.csv", folder / "prototypes.csv"):
             if digest_of(path) != notes.get(path.name, digest_of(path)):
                 raise ValueError("it is not as it was written")
