@@ -112,12 +112,13 @@ def doubtful_names(study: "Study", concepts: Concepts) -> frozenset:
     split, doubtful = study.data.validation, set()
     masks = concepts.masks(own_class_maps(study, split), split.labels, study.config.size).numpy()
     parts = split.part_masks(study.config.size)
-    for k, name in enumerate(concepts.names):
-        number = part_number(name, study.data.part_names)
-        for label in np.unique(split.labels):
-            own = np.flatnonzero(split.labels == label)
-            if number and np.mean([lies_on(masks[i, k], parts[i] == number) for i in own]) < BORNE_OUT:
-                doubtful.add((int(label), k + 1))
+    numbers = [part_number(name, study.data.part_names) for name in concepts.names]
+    for label in np.unique(split.labels).tolist():
+        own = np.flatnonzero(split.labels == label)
+        for k in concepts.of_class(label).tolist():
+            number = numbers[k - 1]
+            if number and np.mean([lies_on(masks[i, k - 1], parts[i] == number) for i in own]) < BORNE_OUT:
+                doubtful.add((label, k))
     return frozenset(doubtful)
 
 
@@ -128,7 +129,7 @@ def part_number(name: str, part_names) -> int:
 
 def lies_on(mask: np.ndarray, part: np.ndarray) -> bool:
     """Whether a part is there and at least half under a mask, or the mask half on the part; bool `(size, size)`."""
-    return part.sum() >= SMALLEST_PART and (mask & part).sum() >= UNDER * min(mask.sum(), part.sum())
+    return part.sum() >= SMALLEST_PART and (mask & part).sum() >= max(1, UNDER * min(mask.sum(), part.sum()))
 
 
 def suggested_names(study: "Study", concepts: Concepts) -> tuple | None:

@@ -161,7 +161,13 @@ def test_many_pictures_are_spread_over_classes_and_few_are_all_used(monkeypatch)
 
 @pytest.mark.parametrize(
     "covered, part, true",
-    [((0, 20), (0, 10), True), ((0, 5), (0, 20), True), ((15, 35), (0, 20), False), ((0, 40), (38, 39), False)],
+    [
+        ((0, 20), (0, 10), True),
+        ((0, 5), (0, 20), True),
+        ((15, 35), (0, 20), False),
+        ((0, 40), (38, 39), False),
+        ((0, 0), (0, 20), False),
+    ],
 )
 def test_under_its_mask(covered, part, true):
     first, second = np.zeros((2, 40, 10), bool)
@@ -183,6 +189,8 @@ def test_a_name_is_doubtful_in_a_class_whose_concept_lies_elsewhere(monkeypatch)
     doubtful = doubtful_names(study, concepts)
     assert doubtful == {(1, 1)}
     assert not doubtful_names(study, concepts.renamed(("wing", "leg")))  # of a name that is no part nothing is known
+    parts[10:, :10, :10] = 0  # dogs without ears, and without that concept: it is not called anything there
+    assert not doubtful_names(study, replace(concepts, members=np.array([[1, 2], [2, 2]])))
     kept = Concepts.from_dict(json.loads(json.dumps(replace(concepts, doubtful=doubtful).to_dict())))
     assert [kept.names_in(label) for label in (0, 1)] == [("ear 2", "leg"), ("concept 1", "leg")]
     assert kept.renamed(("ear", "leg")).names_in(1) == ("ear", "leg")  # a person knows

@@ -163,7 +163,7 @@ def test_rules_are_those_of_the_explainer(study, concepts, rules, tier):
 
 
 def test_without_ranks_all_concepts_weigh_alike(study, concepts, explanations):
-    one = Explainer(study, concepts, ranked=False).explain(study.data.test.paths[3])
+    one = Explainer(study, concepts, importance="none").explain(study.data.test.paths[3])
     np.testing.assert_allclose(one.scores, one.concept_probabilities)
     np.testing.assert_allclose(one.scores, explanations[3].concept_probabilities, atol=1e-5)
 
