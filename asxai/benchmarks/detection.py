@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax, ViM
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from .. import results
 from ..concepts.names import found_concepts
 from ..data.datasets import Split, load_data_set
 from ..data.pictures import to_batch
@@ -98,6 +99,22 @@ def held_out_table(data_set: str | Path, groups: list[list[str]], **training) ->
         table.insert(1, "strangers", len(pictures))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def held_out_claims(table: pd.DataFrame) -> list[dict]:
+    """Claims of notebook 05 about classes that were held out, from `held_out_table` with a column `seed`, or nothing.
+
+    Each is a mean over studies. The best baseline is the best of pytorch-ood's on each; the explanation's holds where
+    it is not below that by more than the mean upper half of its interval.
+    """
+    if table.empty:
+        return []
+    of = table[table["measure"] == "AUROC"].pivot(index=["seed", "held out"], columns="method")
+    values, slack = of["value"], (of["high"] - of["value"])[EXPLANATION].mean()
+    best = values.drop(columns=[EXPLANATION, CONCEPTS]).max(axis=1)
+    holds = values[EXPLANATION].mean() + slack >= best.mean()
+    claimed = results.claim("held_out_auroc_explanation", values[EXPLANATION], "", holds)
+    return [claimed, results.claim("held_out_auroc_best_baseline", best)]
 
 
 def _auroc(truth, values, weights=None):

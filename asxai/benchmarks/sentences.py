@@ -49,7 +49,7 @@ def ways(explainer: Explainer) -> dict[str, Explainer]:
     result = {name: Explainer(study, concepts, importance=kind) for name, kind in zip((RANK, NONE, SOBOL), IMPORTANCES)}
     result[CAUSAL] = copy(explainer)
     result[CAUSAL].scores = replace(explainer.scores, importance=drops_when_hidden(study, concepts))
-    unchecked.concepts = replace(concepts, doubtful=frozenset())
+    unchecked.concepts = replace(concepts, by_class={})
     return result | {UNCHECKED: unchecked}
 
 

@@ -1,6 +1,7 @@
 """Detectors of strangers on a tiny study of drawn animals, against the textbook and plain loops."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import QUICK, concepts_by_hand, picture_folder
@@ -136,3 +137,21 @@ def test_a_class_that_is_held_out(tmp_path, monkeypatch):
     pairs = [(one > other) + (one == other) / 2 for one in strange for other in known]
     found = table[(table["method"] == MSP) & (table["measure"] == "AUROC")]["value"].item()
     assert found == pytest.approx(np.mean(pairs), abs=1.01 / len(pairs))  # features are cached with three digits
+
+
+def test_claims_of_held_out_classes():
+    """Two studies: the best baseline is another one on each."""
+    auroc = {EXPLANATION: (0.8, 0.6), CONCEPTS: (0.99, 0.99), MSP: (0.7, 0.7), NEAREST: (0.9, 0.5)}
+    rows = [
+        {"seed": seed, "held out": "a", "method": method, "measure": measure, "value": value, "high": value + 0.05}
+        for method, values in auroc.items()
+        for seed, value in enumerate(values)
+        for measure in ("AUROC", "FPR at 95 %")
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[table["measure"] != "AUROC", ["value", "high"]] = 0.1
+    first, second = detection.held_out_claims(table)
+    assert (first["here"], first["seeds"], first["holds"], second["here"]) == (0.7, 2, "no", 0.8)
+    table["high"] += 0.06
+    assert detection.held_out_claims(table)[0]["holds"] == "yes"
+    assert detection.held_out_claims(pd.DataFrame()) == []

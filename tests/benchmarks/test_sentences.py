@@ -18,7 +18,7 @@ from asxai.explain.sentences import named_reasons
 
 @pytest.fixture(scope="module")
 def explainer(study):
-    return Explainer(study, replace(concepts_by_hand(study), doubtful=frozenset({(0, 2)})))
+    return Explainer(study, replace(concepts_by_hand(study), by_class={(0, 2): "concept 2"}))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_ways_are_the_options_of_an_explainer_and_two_besides(study, explainer):
     hidden = found[sentences.CAUSAL].scores.importance
     np.testing.assert_array_equal(np.isfinite(hidden), np.isfinite(explainer.scores.mean))
     np.testing.assert_allclose(np.nanmean(hidden, axis=1), 1)
-    assert found[sentences.UNCHECKED].concepts.doubtful == frozenset() != explainer.concepts.doubtful
+    assert found[sentences.UNCHECKED].concepts.by_class == {} != explainer.concepts.by_class
     assert found[sentences.UNCHECKED].scores is explainer.scores is not found[sentences.CAUSAL].scores
 
 

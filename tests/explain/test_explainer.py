@@ -184,7 +184,7 @@ def test_without_a_concept(explainer, explanations):
 
 def test_a_name_that_is_not_true_in_a_class_is_not_used_there(study, explainer, concepts, explanations):
     predicted = [study.label_of(one.predicted) for one in explanations]
-    doubting = Explainer(study, replace(concepts, doubtful=frozenset({(predicted[0], 1)})))
+    doubting = Explainer(study, replace(concepts, by_class={(predicted[0], 1): "concept 1"}))
     plain, other = explanations[0], next(i for i, label in enumerate(predicted) if label != predicted[0])
     assert doubting.explain(explanations[other].picture).names == concepts.names
     one = doubting.explain(plain.picture)
