@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from joblib import Parallel, cpu_count, delayed
 
-from .. import results
 from ..concepts.cells import maps_of_features
 from ..concepts.concepts import Concepts
 from ..concepts.masks import conceal
@@ -32,6 +31,7 @@ from ..explain.scores import concept_activation
 from ..explain.sentences import named_reasons
 from ..statistics import wilson
 from ..study import Study
+from .claims import claim_over_seeds
 from .importance import class_logits
 
 RANK, NONE, SOBOL, CAUSAL = "R_s", "no importance", "Sobol index", "drop when hidden"
@@ -39,18 +39,23 @@ UNCHECKED = f"{RANK}, one name for all classes"
 MEASURES = ("fidelity", "contrast", "causality")
 
 
-def ways(explainer: Explainer) -> dict[str, Explainer]:
-    """Explainers of one study whose sentences differ, by what decides their order of concepts.
+def options(explainer: Explainer) -> dict[str, Explainer]:
+    """An explainer of the same study for each importance that `Explainer` offers."""
+    of = lambda kind: Explainer(explainer.study, explainer.concepts, importance=kind)
+    return {name: of(kind) for name, kind in zip((RANK, NONE, SOBOL), IMPORTANCES)}
 
-    The first three are the options of `Explainer`. `CAUSAL` weighs concepts by the drop of the class's logit when they
-    are hidden, and `UNCHECKED` uses a name also in classes that do not bear it out.
+
+def ways(explainer: Explainer) -> dict[str, Explainer]:
+    """`options`, and two besides, whose sentences differ by what decides their concepts, their order and their names.
+
+    `CAUSAL` weighs concepts by the drop of the class's logit when they are hidden, and `UNCHECKED` uses a name also in
+    classes that do not bear it out.
     """
-    study, concepts, unchecked = explainer.study, explainer.concepts, copy(explainer)
-    result = {name: Explainer(study, concepts, importance=kind) for name, kind in zip((RANK, NONE, SOBOL), IMPORTANCES)}
-    result[CAUSAL] = copy(explainer)
-    result[CAUSAL].scores = replace(explainer.scores, importance=drops_when_hidden(study, concepts))
-    unchecked.concepts = replace(concepts, by_class={})
-    return result | {UNCHECKED: unchecked}
+    causal, unchecked = copy(explainer), copy(explainer)
+    importance = drops_when_hidden(explainer.study, explainer.concepts)
+    causal.scores = replace(explainer.scores, importance=importance)
+    unchecked.concepts = replace(explainer.concepts, by_class={})
+    return options(explainer) | {CAUSAL: causal, UNCHECKED: unchecked}
 
 
 def drops_when_hidden(study: Study, concepts: Concepts) -> np.ndarray:
@@ -162,13 +167,16 @@ def shares(truth: pd.DataFrame) -> pd.DataFrame:
     return truth.pivot(index="way", columns="measure", values="value").loc[truth["way"].unique(), list(MEASURES)]
 
 
-def claims(truth: pd.DataFrame) -> list[dict]:
-    """Claims of notebook 06 about the sentence as it is and the one by Sobol indices, from `truth_table` or nothing."""
+def claims(truth: pd.DataFrame, others: pd.DataFrame) -> list[dict]:
+    """Claims of notebook 06 about the sentence as it is and the one by Sobol indices, from `truth_table` or nothing.
+
+    others: rows of other seeds, whose values enter means and spreads, see `asxai.benchmarks.trustworthy.seed_claims`
+    """
     if truth.empty:
         return []
     of, targets = shares(truth), dict(zip(MEASURES, (0.95, 0.5, 0.80)))  # set by this study before it began
     return [
-        results.claim(f"sentence_{name}{option}", of.loc[way, name], "", of.loc[way, name] >= target)
+        claim_over_seeds(others, f"sentence_{name}{option}", of.loc[way, name], "", target.__le__)
         for way, option in ((RANK, ""), (SOBOL, ": Sobol index"))
         for name, target in targets.items()
         if np.isfinite(of.loc[way, name])

@@ -26,7 +26,7 @@ def rows(study, explainer):
     return sentences.sentence_rows(sentences.ways(explainer), study.data.test)
 
 
-def test_ways_are_the_options_of_an_explainer_and_two_besides(study, explainer):
+def test_ways_are_the_options_of_an_explainer_and_two_besides(explainer):
     found = sentences.ways(explainer)
     assert list(found) == [sentences.RANK, sentences.NONE, sentences.SOBOL, sentences.CAUSAL, sentences.UNCHECKED]
     hidden = found[sentences.CAUSAL].scores.importance
@@ -91,7 +91,7 @@ def test_truth_table_and_claims():
     assert table["sentences"].tolist() == [4, 2, 0, 2, 2, 2]
     assert table["value"].tolist()[:2] == [0.75, 0.5] and np.isnan(table["value"][2])
     assert sentences.shares(table).loc[sentences.SOBOL].tolist() == [1, 0, 0.5]
-    claimed = {row["claim"]: (row["here"], row["holds"]) for row in sentences.claims(table)}
+    claimed = {row["claim"]: (row["here"], row["holds"]) for row in sentences.claims(table, pd.DataFrame())}
     assert claimed == {
         "sentence_fidelity": (0.75, "no"),
         "sentence_contrast": (0.5, "yes"),
@@ -99,4 +99,7 @@ def test_truth_table_and_claims():
         "sentence_contrast: Sobol index": (0, "no"),
         "sentence_causality: Sobol index": (0.5, "no"),
     }
-    assert sentences.claims(pd.DataFrame()) == []
+    others = pd.DataFrame({"seed": [1], "sentence_fidelity": [0.25]})
+    first = sentences.claims(table, others)[0]
+    assert (first["claim"], first["here"], first["seeds"]) == ("sentence_fidelity", 0.5, 2)
+    assert sentences.claims(pd.DataFrame(), others) == []
