@@ -58,7 +58,7 @@ class Explainer:
     concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`. calibrated: whether
     tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the
     paper. importance: what weighs concepts in equation 13: "rank", R_s as in the paper; "none"; or "sobol", how much of
-    the logit hangs on them, with which sentences name what decides more often, see `asxai.explain.importance`
+    the logit hangs on them, which tells what decides better in many classes, see `asxai.explain.importance`
     """
 
     def __init__(
