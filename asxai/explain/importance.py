@@ -5,8 +5,8 @@
 
 The paper weighs concepts by the ranks of the filters that extract them. Notebook 04 finds that this does not foretell
 how far the logit falls without a concept. With Sobol indices, sentences name what decides more often on menagerie-wild
-(.85 of them instead of .68, one seed), but on menagerie-pets on one seed of three only (notebook 06). They take half a
-second of CPU for each class, once.
+(.73 of them instead of .62, mean of two seeds), but on menagerie-pets on one seed of three only (notebook 06,
+`06_seeds.csv`). They take half a second of CPU for each class, once.
 """
 
 from collections.abc import Callable
