@@ -2,7 +2,10 @@
 
 known, strange = (detection_scores(explainer, pictures) for pictures in (study.data.test, hybrids))
 table = detection_table(known, strange)     # AUROC, and FPR at 95 %, of each
+held_out_table("flowers", [["rose"]])       # or of studies that did not see some classes of their data set
 """
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +14,16 @@ import torch.nn.functional as F
 from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax, ViM
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ..data.datasets import Split
+from .. import results
+from ..concepts.names import found_concepts
+from ..data.datasets import Split, load_data_set
+from ..data.pictures import to_batch
 from ..explain.confidence import evidence, weakest_leads
 from ..explain.explainer import Explainer
 from ..explain.scores import concept_activation
 from ..statistics import bootstrap
+from ..study import Study
+from .own_pictures import folder_without
 
 NEIGHBOURS = 10  # of the k-nearest-neighbour detector: fewer than a class has pictures
 EXPLANATION, CONCEPTS, MSP, ENERGY = "explanation", "lead of concepts", "maximum softmax", "energy"
@@ -71,6 +79,42 @@ def detection_table(known: dict, strange: dict, draws: int = 300) -> pd.DataFram
             low, high = bootstrap(lambda weights: np.array([of(truth, values, w) for w in weights]), truth, draws)
             rows.append((method, measure, of(truth, values), float(low), float(high), better))
     return pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high", "better"])
+
+
+def held_out_table(data_set: str | Path, groups: list[list[str]], **training) -> pd.DataFrame:
+    """`detection_table` of studies that were trained without some classes, whose test pictures are the strangers.
+
+    groups: the classes that one study does not see. training: of `Study.train`. With columns `held out` and `strangers`
+    (how many pictures) in front.
+    """
+    every, tables = load_data_set(data_set), []
+    for classes in groups:
+        study = Study.train(folder_without(data_set, classes), **training)
+        unseen = np.isin(np.array(every.class_names)[every.test.labels], classes)
+        pictures = to_batch(every.test.take(np.flatnonzero(unseen)).paths, study.config.size)
+        explainer = Explainer(study, found_concepts(study))  # nobody is to name those
+        known, strange = (detection_scores(explainer, one) for one in (study.data.test, pictures))
+        table = detection_table(known, strange)
+        table.insert(0, "held out", " + ".join(classes))
+        table.insert(1, "strangers", len(pictures))
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def held_out_claims(table: pd.DataFrame) -> list[dict]:
+    """Claims of notebook 05 about classes that were held out, from `held_out_table` with a column `seed`, or nothing.
+
+    Each is a mean over studies. The best baseline is the best of pytorch-ood's on each; the explanation's holds where
+    it is not below that by more than the mean upper half of its interval.
+    """
+    if table.empty:
+        return []
+    of = table[table["measure"] == "AUROC"].pivot(index=["seed", "held out"], columns="method")
+    values, slack = of["value"], (of["high"] - of["value"])[EXPLANATION].mean()
+    best = values.drop(columns=[EXPLANATION, CONCEPTS]).max(axis=1)
+    holds = values[EXPLANATION].mean() + slack >= best.mean()
+    claimed = results.claim("held_out_auroc_explanation", values[EXPLANATION], "", holds)
+    return [claimed, results.claim("held_out_auroc_best_baseline", best)]
 
 
 def _auroc(truth, values, weights=None):

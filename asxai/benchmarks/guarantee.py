@@ -27,10 +27,11 @@ def guarantee_table(rows: pd.DataFrame, splits: int = SPLITS, seed: int = 0) -> 
     """How often promises are broken, a row for "sure" and one for "at least probably", over random halves of pictures.
 
     In each split the pictures of one half, with their disturbed copies, fit and calibrate a `Confidence`, as those of a
-    folder do (cross-fitted); the pictures of the other half are answered. `broken`: share of the splits with a promise
-    in which more of these answers are wrong than was promised, with its Wilson interval `low`, `high`; `promising`:
-    share of splits with a promise, `level`: median of what was promised, `coverage` and `wrong`: shares of the pictures
-    that have the tier, and of these that are wrong; means over splits.
+    folder do (cross-fitted); the pictures of the other half are answered. `broken`: share of the splits in which more
+    of these answers are wrong than was promised, with its Wilson interval `low`, `high`. A split without a promise
+    breaks none, for the 95 % are about whatever is calibrated on. `promising`: share of splits with a promise, `level`:
+    median of what was promised, `coverage` and `wrong`: shares of the pictures that have the tier, and of these that
+    are wrong; means over splits with a promise.
     """
     generator, results = np.random.default_rng(seed), []
     pictures = rows.loc[rows["kind"] == WHOLE, "picture"].to_numpy()
@@ -49,7 +50,7 @@ def guarantee_table(rows: pd.DataFrame, splits: int = SPLITS, seed: int = 0) -> 
     summary = []
     for tier, own in table.groupby("tier", sort=False):
         some = own[own["promising"]]
-        share = wilson(int(some["broken"].sum()), len(some))
+        share = wilson(int(some["broken"].sum()), splits)
         summary.append(
             (
                 tier,

@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from scipy.stats import qmc
 
 from ..concepts.masks import conceal
 from ..concepts.names import is_named_after
@@ -23,6 +21,7 @@ from ..data.datasets import Split, spread_over
 from ..data.features import BATCH
 from ..data.pictures import to_batch
 from ..data.sources import drawn_without
+from ..explain.importance import sobol_indices
 from ..model.protocnn import ProtoCNN
 from ..progress import bar
 from ..ranks.layers import LayerRanks
@@ -33,7 +32,6 @@ from ..study import Study
 RANK, ACTIVATION, GRADIENT, SOBOL = "R_s", "mean activation", "gradient x activation", "Sobol index"
 HIDDEN, UNDRAWN = "concept hidden", "part not drawn"
 MEAN = "mean over classes"
-POINTS = 32  # of the Sobol sequence; a power of two
 
 
 class ClassImportance(NamedTuple):
@@ -112,50 +110,6 @@ def gradient_activation(model: ProtoCNN, features: torch.Tensor, label: int) -> 
         (gradient,) = torch.autograd.grad(model.compare(embedding).logits[:, label].sum(), embedding)
         products.append((embedding.detach() * gradient).mean(dim=(2, 3)).abs().cpu().double())
     return torch.cat(products).numpy()
-
-
-@torch.inference_mode()
-def sobol_indices(model: ProtoCNN, features: torch.Tensor, masks: torch.Tensor, label: int) -> np.ndarray:
-    """Total Sobol index of each concept for the logit of the class, from cached features: `(picture, concept)`.
-
-    The cells of each concept fade by a factor from 0 to 1 into the picture's mean embedding; the index is the share of
-    the logit's variance that goes with a concept's factor, alone and together with others (Jansen's estimator on a
-    scrambled Sobol sequence; for masks of pictures: Fel et al., NeurIPS 2021). masks: bool `(picture, concept, size,
-    size)`
-    """
-    device, indices = model.feature_mean.device, []
-    factors = _factors(masks.shape[1]).to(device)
-    for one, covers in bar(list(zip(features, masks)), desc="Sobol indices"):
-        embedding = model.embed(one[None].to(device))[0]
-        # share of each cell that a mask covers, (concept, height, width)
-        inside = F.adaptive_avg_pool2d(covers.float()[None], embedding.shape[1:])[0].to(device)
-        logits = _faded_logits(model, embedding, inside, factors)[:, label].cpu().double().numpy()
-        logits = logits.reshape(len(covers) + 1, POINTS)  # the sample, then with each factor drawn anew
-        indices.append(((logits[0] - logits[1:]) ** 2).mean(axis=1) / 2 / max(logits.var(), 1e-12))
-    return np.stack(indices)
-
-
-def _factors(count):
-    """How much of each concept is left, `(point, concept)`: a sample, then for each concept that with it drawn anew."""
-    sample = torch.from_numpy(qmc.Sobol(2 * count, seed=0).random(POINTS)).float()
-    first, second = sample[:, :count], sample[:, count:]
-    swapped = first.repeat(count, 1, 1)  # (concept, point, concept)
-    swapped[torch.arange(count), :, torch.arange(count)] = second.T
-    return torch.cat([first, swapped.flatten(0, 1)])
-
-
-def _faded_logits(model, embedding, inside, factors):
-    """Logits `(point, class)` of an embedding `(channel, h, w)` of which concepts `(concept, h, w)` are faded."""
-    touched = inside.amax(dim=0) > 0  # other cells never change: their best cosines are computed once
-    still = model.compare(embedding[None]).maps.masked_fill(touched, -1).amax(dim=(3, 4))  # (1, class, basis)
-    mean = embedding.mean(dim=(1, 2))[:, None]
-    change, cover = embedding[:, touched] - mean, inside[:, touched]  # (channel, cell), (concept, cell)
-    logits = []
-    for part in factors.split(2 * BATCH):
-        left = (1 - cover * (1 - part[:, :, None])).prod(dim=1, keepdim=True)  # (point, 1, cell)
-        best = torch.maximum(model.compare((mean + left * change)[..., None]).similarity, still)
-        logits.append(model.last_layer(best.flatten(1)))
-    return torch.cat(logits)
 
 
 def importance_table(measured: list[ClassImportance]) -> pd.DataFrame:

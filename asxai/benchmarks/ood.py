@@ -293,13 +293,15 @@ def ranked_means(plants: pd.DataFrame, parts: list[str]) -> pd.DataFrame:
     return pd.DataFrame(means, index=plants["class"].unique()).rename_axis("class").reset_index()
 
 
-def seed_claims(study: Study, drawn: dict[str, Hybrids], first_kind: str) -> pd.DataFrame:
-    """Claims of another study on the same hybrids, a table of one row; drawn: `{kind: Hybrids}`."""
-    explainer, pictures = Explainer(study), torch.cat([one.pictures for one in drawn.values()])
-    parts, parents = (pd.concat([of(explainer, one) for one in drawn.values()]) for of in (hybrid_parts, parents_table))
-    known, strange = (detection_scores(explainer, one) for one in (study.data.test, pictures))
-    tables, nothing = (parts, parents, detection_table(known, strange, draws=2)), pd.DataFrame()
-    return seed_row(study.config.seed, claims(*tables, nothing, first_kind, [], nothing))
+def seed_claims(study: Study, drawn: dict[str, Hybrids], unknown: torch.Tensor, first_kind: str) -> pd.DataFrame:
+    """Claims of another study on the same pictures, a table of one row; drawn: `{kind: Hybrids}`, unknown: all of them
+    and other strangers, uint8 `(picture, 3, size, size)`."""
+    explainer, nothing = Explainer(study), pd.DataFrame()
+    tables = [[of(explainer, one) for one in drawn.values()] for of in (hybrid_parts, parents_table)]
+    parts, parents = (pd.concat(own) if own else nothing for own in tables)
+    known, strange = (detection_scores(explainer, one) for one in (study.data.test, unknown))
+    tables = (parts, parents, detection_table(known, strange, draws=2), nothing)
+    return seed_row(study.config.seed, claims(*tables, first_kind, [], nothing))
 
 
 def claims(parts, parents, detection, plants, first_kind, ranks_above, others, ranks_paper="") -> list[dict]:

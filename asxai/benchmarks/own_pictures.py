@@ -11,6 +11,7 @@ All of it speaks to the person whose pictures these are.
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from .. import paths
+from ..cache import key_of
 from ..concepts.cells import own_class_maps, true_parts
 from ..concepts.concepts import Concepts
 from ..concepts.names import found_concepts
@@ -51,12 +53,37 @@ def sample_folder(data_set: str | Path, per_class: int) -> Path:
         raise ValueError(
             f"per_class={per_class} must be from 1 to {fewest}, the fewest training pictures of a class of {data.name}"
         )
+    chosen = {}
+    for label, class_name in enumerate(data.class_names):
+        members = np.flatnonzero(data.train.labels == label)
+        members = members[np.linspace(0, len(members) - 1, per_class).round().astype(int)]
+        chosen[class_name] = [data.train.paths[i] for i in members]
+    return _made(folder, chosen)
+
+
+def folder_without(data_set: str | Path, classes: Iterable[str]) -> Path:
+    """A folder with the pictures of a data set but for some classes, copied once, with its splits; its path.
+
+    It lies where `sample_folder` lays its folders. Raises ValueError for classes that the data set does not have.
+    """
+    data, classes = load_data_set(data_set), sorted(classes)
+    if unknown := [name for name in classes if name not in data.class_names]:
+        raise ValueError(f"{', '.join(unknown)}: no classes of {data.name}; there are {', '.join(data.class_names)}")
+    folder = paths.SAMPLES / f"{data.name}-without-{key_of(classes, data.fingerprint)[:8]}"
+    left = {
+        f"{split}/{class_name}": [path for path, its in zip(of.paths, of.labels) if its == label]
+        for split, of in data.splits.items()
+        for label, class_name in enumerate(data.class_names)
+        if class_name not in classes
+    }
+    return folder if folder.exists() else _made(folder, left)
+
+
+def _made(folder, pictures):
+    """The folder, filled, which appears as a whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        for label, class_name in enumerate(data.class_names):
-            members = np.flatnonzero(data.train.labels == label)
-            chosen = members[np.linspace(0, len(members) - 1, per_class).round().astype(int)]
-            _fill(Path(temporary) / "all", {class_name: [data.train.paths[i] for i in chosen]})
+        _fill(Path(temporary) / "all", pictures)
         (Path(temporary) / "all").rename(folder)
     return folder
 

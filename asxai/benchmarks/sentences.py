@@ -1,13 +1,14 @@
 """Does the sentence tell what decided? Exact on drawn pictures, which can be drawn again without a part (notebook 06).
 
-    rows = sentence_rows(explainer, study.data.test, ways(explainer))   # a row per way and sentence
-    truth_table(rows)                                                   # shares of true sentences, with intervals
+    rows = sentence_rows(ways(explainer), study.data.test)      # a row per way and sentence
+    truth_table(rows)                                           # shares of true sentences, with intervals
 
 *Fidelity*: every part that the sentence names is in the picture, and under the mask of its concept. *Contrast*: the
 named concepts speak more for the class, against the runner-up, than those left out. *Causality*: without the named
 parts the class's logit falls further than without as many others.
 """
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -16,65 +17,67 @@ import torch
 import torch.nn.functional as F
 from joblib import Parallel, cpu_count, delayed
 
-from .. import results
 from ..concepts.cells import maps_of_features
-from ..concepts.masks import conceal, concept_regions
+from ..concepts.concepts import Concepts
+from ..concepts.masks import conceal
 from ..concepts.names import SMALLEST_PART, lies_on, part_number
-from ..data.datasets import Split, spread_over
+from ..data.datasets import Split
 from ..data.pictures import to_batch
 from ..data.sources import redraw
 from ..explain.explainer import Explainer
+from ..explain.importance import IMPORTANCES, class_importance
 from ..explain.judgement import judge
 from ..explain.scores import concept_activation
 from ..explain.sentences import named_reasons
 from ..statistics import wilson
-from .importance import class_logits, sobol_indices
+from ..study import Study
+from .claims import claim_over_seeds
+from .importance import class_logits
 
 RANK, NONE, SOBOL, CAUSAL = "R_s", "no importance", "Sobol index", "drop when hidden"
-UNCHECKED = ", one name for all classes"
-PICTURES = 8  # of each class, for Sobol indices and drops
+UNCHECKED = f"{RANK}, one name for all classes"
 MEASURES = ("fidelity", "contrast", "causality")
 
 
-def importances(explainer: Explainer) -> dict[str, np.ndarray]:
-    """Importance of concepts by name of the measure, `(class, concept)`, mean 1 over a class's concepts.
+def options(explainer: Explainer) -> dict[str, Explainer]:
+    """An explainer of the same study for each importance that `Explainer` offers."""
+    of = lambda kind: Explainer(explainer.study, explainer.concepts, importance=kind)
+    return {name: of(kind) for name, kind in zip((RANK, NONE, SOBOL), IMPORTANCES)}
 
-    R_s as in the paper; none; total Sobol index, and drop of the class's logit when the concept is hidden, both means
-    over training pictures.
+
+def ways(explainer: Explainer) -> dict[str, Explainer]:
+    """`options`, and two besides, whose sentences differ by what decides their concepts, their order and their names.
+
+    `CAUSAL` weighs concepts by the drop of the class's logit when they are hidden, and `UNCHECKED` uses a name also in
+    classes that do not bear it out.
     """
-    study, concepts, rank = explainer.study, explainer.concepts, explainer.scores.importance
-    sobol, drops, train = np.full(rank.shape, np.nan), np.full(rank.shape, np.nan), study.data.train
-    for label in range(len(study.class_names)):
-        few = spread_over(train.take(train.labels == label), PICTURES)
-        region, whole = concept_regions(study, concepts)(label, few), to_batch(few.paths, study.config.size)
-        numbers, before = [concepts.names.index(name) for name in region.names], class_logits(study, whole, label)
-        sobol[label, numbers] = sobol_indices(study.model, study.features(few)[0], region.masks, label).mean(axis=0)
-        hidden = [class_logits(study, conceal(whole, mask, False, "mean"), label) for mask in region.masks.unbind(1)]
-        drops[label, numbers] = [(before - after).mean() for after in hidden]
-    return {RANK: rank, NONE: np.where(np.isnan(rank), np.nan, 1.0), SOBOL: _scaled(sobol), CAUSAL: _scaled(drops)}
+    causal, unchecked = copy(explainer), copy(explainer)
+    importance = drops_when_hidden(explainer.study, explainer.concepts)
+    causal.scores = replace(explainer.scores, importance=importance)
+    unchecked.concepts = replace(explainer.concepts, by_class={})
+    return options(explainer) | {CAUSAL: causal, UNCHECKED: unchecked}
 
 
-def ways(explainer: Explainer) -> dict[str, tuple]:
-    """Ways to a sentence: importance `(class, concept)` and, per class, names of concepts. `RANK` is as it is."""
-    found, concepts, classes = importances(explainer), explainer.concepts, range(len(explainer.study.class_names))
-    checked, plain = [concepts.names_in(label) for label in classes], [concepts.names for _ in classes]
-    result = {name + UNCHECKED: (values, plain) for name, values in found.items()}
-    return result | {name: (found[name], checked) for name in (RANK, NONE)}
+def drops_when_hidden(study: Study, concepts: Concepts) -> np.ndarray:
+    """Importance `(class, concept)` by how far the logit of the class falls when a concept is hidden."""
+
+    def drops(pictures, masks, label):
+        whole = to_batch(pictures.paths, study.config.size)
+        hidden = [class_logits(study, conceal(whole, mask, False, "mean"), label) for mask in masks.unbind(1)]
+        return class_logits(study, whole, label)[:, None] - np.stack(hidden, axis=1)
+
+    return class_importance(study, concepts, drops)
 
 
-def _scaled(values):
-    values = values.clip(1e-3)  # a concept whose absence helps is unimportant, not the opposite of important
-    return values / np.nanmean(values, axis=1, keepdims=True)
-
-
-def sentence_rows(explainer: Explainer, split: Split, ways: dict[str, tuple], seed: int = 0) -> pd.DataFrame:
+def sentence_rows(ways: dict[str, Explainer], split: Split, seed: int = 0) -> pd.DataFrame:
     """A row per way and picture that is answered rightly and whose sentence gives reasons: what holds of it.
 
     Columns `way`, `picture`, `class`, `named` and `unnamed` (numbers of visible parts), and `MEASURES`: 1, 0, or NaN
     where a sentence names no part, or all of them. The unnamed parts to compare with are picked at random, as many as
     named ones or as there are; then as many of the named ones count, in the order of the sentence.
     """
-    study, concepts, generator = explainer.study, explainer.concepts, np.random.default_rng(seed)
+    explainer = next(iter(ways.values()))
+    study, concepts = explainer.study, explainer.concepts
     similarity, parts = study.similarity(split), split.part_masks(study.config.size)
     weight = study.model.last_layer.weight.detach().cpu()
     logits, activation = F.linear(similarity.flatten(1), weight), concept_activation(concepts, similarity)
@@ -84,11 +87,11 @@ def sentence_rows(explainer: Explainer, split: Split, ways: dict[str, tuple], se
     masks = concepts.masks(maps, predicted, study.config.size).numpy()
     speaks = _contributions(explainer, similarity, order)
     rows, wanted = [], {}
-    for name, (values, names) in ways.items():
-        pcs = replace(explainer.scores, importance=values).pcs(activation)
+    for name, way in ways.items():
+        pcs = way.scores.pcs(activation)
         for i in np.flatnonzero(predicted == split.labels):
-            own = names[predicted[i]]
-            reasons = named_reasons(judge(pcs[i], predicted[i], study.class_names, own).concepts)
+            own = way.concepts.names_in(predicted[i])
+            reasons = named_reasons(judge(pcs[i], predicted[i], study.class_names, own, way.rules).concepts)
             if not reasons:
                 continue
             numbers = [own.index(reason) for reason in reasons]
@@ -100,7 +103,7 @@ def sentence_rows(explainer: Explainer, split: Split, ways: dict[str, tuple], se
             named = [part for part in named if part in seen]
             unnamed = [part for part in seen if part not in named]
             count = min(len(named), len(unnamed))
-            others = sorted(generator.permutation(unnamed)[:count].tolist())
+            others = sorted(np.random.default_rng([seed, i]).permutation(unnamed)[:count].tolist())
             pair = [wanted.setdefault((i, tuple(sorted(which))), len(wanted)) for which in (named[:count], others)]
             rows.append(
                 {
@@ -159,14 +162,22 @@ def truth_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["way", "measure", "value", "low", "high", "sentences"])
 
 
-def claims(truth: pd.DataFrame) -> list[dict]:
-    """Claims of notebook 06 about the sentence as it is, from `truth_table` or an empty table."""
+def shares(truth: pd.DataFrame) -> pd.DataFrame:
+    """The shares of a `truth_table`, a row per way and a column per measure."""
+    return truth.pivot(index="way", columns="measure", values="value").loc[truth["way"].unique(), list(MEASURES)]
+
+
+def claims(truth: pd.DataFrame, others: pd.DataFrame) -> list[dict]:
+    """Claims of notebook 06 about the sentence as it is and the one by Sobol indices, from `truth_table` or nothing.
+
+    others: rows of other seeds, whose values enter means and spreads, see `asxai.benchmarks.trustworthy.seed_claims`
+    """
     if truth.empty:
         return []
-    own = truth[truth["way"] == RANK].set_index("measure")["value"]
-    targets = {"fidelity": 0.95, "contrast": 0.5, "causality": 0.80}  # set by this study before it began
+    of, targets = shares(truth), dict(zip(MEASURES, (0.95, 0.5, 0.80)))  # set by this study before it began
     return [
-        results.claim(f"sentence_{name}", own[name], "", own[name] >= target)
+        claim_over_seeds(others, f"sentence_{name}{option}", of.loc[way, name], "", target.__le__)
+        for way, option in ((RANK, ""), (SOBOL, ": Sobol index"))
         for name, target in targets.items()
-        if np.isfinite(own[name])
+        if np.isfinite(of.loc[way, name])
     ]

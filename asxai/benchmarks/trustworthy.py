@@ -37,6 +37,7 @@ from ..statistics import bootstrap, expected_calibration_error, risk_coverage, w
 from ..study import Study
 from ..traits.common import common_traits
 from ..traits.pooled import split_pooled
+from . import sentences
 from .claims import claim_over_seeds, over_seeds, seed_row
 from .guarantee import guarantee_table, known_answers
 
@@ -296,8 +297,12 @@ def seed_claims(study: Study, hidden_parts, strangers: str, count: int) -> pd.Da
     sets = confusing_pictures(study, split, explainer.concepts, hidden_parts, strangers, count)
     answered = answers(explainer, split, sets, spread_over(split, count).labels)
     tables = (tiers_table(answered), softmax_table(answered), confidence_table(answered, draws=2))
-    kept = guarantee_table(known_answers(explainer))
-    return seed_row(study.config.seed, claims(*tables, kept, answered, explainer.rules, pd.DataFrame()))
+    kept, nothing = guarantee_table(known_answers(explainer)), pd.DataFrame()
+    truth = (
+        sentences.truth_table(sentences.sentence_rows(sentences.options(explainer), split)) if split.parts else nothing
+    )
+    rows = claims(*tables, kept, answered, explainer.rules, nothing) + sentences.claims(truth, nothing)
+    return seed_row(study.config.seed, rows)
 
 
 def claims(tiers, softmax, confidence, kept, answered, rules: Rules, others: pd.DataFrame) -> list[dict]:

@@ -9,7 +9,7 @@ members in one or more classes; 0 is the background. `activations` are always `(
 each picture's own class. Maps and masks are tensors, whole numbers are NumPy arrays.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class Concepts:
     members: np.ndarray  # int64 (class, basis): 0 is background, k is concept k
     names: tuple
     class_names: tuple
-    doubtful: frozenset = frozenset()  # pairs (class, k): there concept k does not show what its name says
+    by_class: dict = field(default_factory=dict)  # (class, k): what concept k is called there, instead of its name
 
     def __post_init__(self):
         names, numbers = self.names, set(np.unique(self.members).tolist())
@@ -111,12 +111,16 @@ class Concepts:
 
     def renamed(self, names) -> "Concepts":
         """The same concepts under other names. Raises ValueError if these are not as many, all different."""
-        return replace(self, names=tuple(names), doubtful=frozenset())
+        return replace(self, names=tuple(names), by_class={})
 
     def names_in(self, label: int) -> tuple:
-        """What concepts are called in a class: "concept k" where the name of concept k is not true of it there."""
-        plain = default_names(self.count)
-        return tuple(plain[k] if (label, k + 1) in self.doubtful else name for k, name in enumerate(self.names))
+        """What concepts are called in a class: by another name, or "concept k", where that of concept k is not true."""
+        return tuple(self.by_class.get((label, k), name) for k, name in enumerate(self.names, 1))
+
+    def known_names(self) -> dict:
+        """Every name of a concept, also "concept k", and the concept's number."""
+        numbered = {name: k for names in (default_names(self.count), self.names) for k, name in enumerate(names, 1)}
+        return {name: k for (_, k), name in self.by_class.items()} | numbered
 
     def table(self) -> pd.DataFrame:
         """A row per class and concept that it has: `class`, `concept`, `name`, `vectors` (their numbers), `count`."""
@@ -130,13 +134,13 @@ class Concepts:
     def to_dict(self) -> dict:
         """Plain lists and texts, for JSON."""
         values = {"members": self.members.tolist(), "names": list(self.names), "class_names": list(self.class_names)}
-        return values | {"doubtful": sorted(map(list, self.doubtful))}
+        return values | {"by_class": sorted([*key, name] for key, name in self.by_class.items())}
 
     @classmethod
     def from_dict(cls, values: dict) -> "Concepts":
         """Concepts of `to_dict`."""
-        doubtful = frozenset((label, k) for label, k in values.get("doubtful", ()))
-        return cls(np.array(values["members"]), tuple(values["names"]), tuple(values["class_names"]), doubtful)
+        by_class = {(label, k): name for label, k, name in values.get("by_class", ())}
+        return cls(np.array(values["members"]), tuple(values["names"]), tuple(values["class_names"]), by_class)
 
 
 def default_names(count: int) -> tuple:

@@ -3,6 +3,7 @@
 `study_concepts` finds a study's concepts and gives them their names; `names_file` is where a person writes them.
 """
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -80,7 +81,7 @@ def found_concepts(study: "Study") -> Concepts:
             winners = concepts.winners(own_class_maps(study, validation), validation.labels)
             parts, names = true_parts(validation)[1], study.data.part_names
             concepts = concepts.renamed(name_by_parts(winners, parts, names, concepts.count))
-            concepts = replace(concepts, doubtful=doubtful_names(study, concepts))
+            concepts = replace(concepts, by_class=names_by_class(study, concepts))
         return concepts.to_dict()
 
     return Concepts.from_dict(kept_json(study.folder / "concepts.json", code_hash("concepts"), found))
@@ -104,21 +105,34 @@ def name_by_parts(winners: np.ndarray, parts: np.ndarray, part_names, count: int
     return _numbered([part_names[p] if b >= LEAST_IOU else "" for p, b in zip(iou.argmax(axis=1), best)], best)
 
 
-def doubtful_names(study: "Study", concepts: Concepts) -> frozenset:
-    """Pairs (class, concept) in which validation pictures do not bear a name out: `Concepts.doubtful`.
+def names_by_class(study: "Study", concepts: Concepts) -> dict:
+    """What concepts are called in classes whose validation pictures do not bear their names out: `Concepts.by_class`.
 
-    A concept is named once for all classes, after the part that it meets most. In one of them it may lie elsewhere.
+    A concept is named once for all classes, after the part that it meets most. In one of them it may lie elsewhere. If
+    pictures bear out the part that it meets most there, it has that name, with the next free number; else "concept k".
     """
-    split, doubtful = study.data.validation, set()
-    masks = concepts.masks(own_class_maps(study, split), split.labels, study.config.size).numpy()
-    parts = split.part_masks(study.config.size)
-    for k, name in enumerate(concepts.names):
-        number = part_number(name, study.data.part_names)
-        for label in np.unique(split.labels):
-            own = np.flatnonzero(split.labels == label)
-            if number and np.mean([lies_on(masks[i, k], parts[i] == number) for i in own]) < BORNE_OUT:
-                doubtful.add((int(label), k + 1))
-    return frozenset(doubtful)
+    split, part_names, found, given = study.data.validation, study.data.part_names, {}, {}
+    maps, parts = own_class_maps(study, split), split.part_masks(study.config.size)
+    masks, winners = concepts.masks(maps, split.labels, study.config.size).numpy(), concepts.winners(maps, split.labels)
+    iou = part_iou(winners, true_parts(split)[1], split.labels, concepts.count, len(part_names))
+    taken, plain, best = set(concepts.names), default_names(concepts.count), np.nan_to_num(iou).argmax(axis=2)
+
+    def true(k, part, own):
+        return np.mean([lies_on(masks[i, k - 1], parts[i] == part) for i in own]) >= BORNE_OUT
+
+    for label in np.unique(split.labels).tolist():
+        own = np.flatnonzero(split.labels == label)
+        for k in concepts.of_class(label).tolist():
+            number, part = part_number(concepts.names[k - 1], part_names), int(best[label, k - 1]) + 1
+            if not number or true(k, number, own):
+                continue
+            found[label, k] = plain[k - 1]
+            if true(k, part, own):
+                if (k, part) not in given:
+                    given[k, part] = _free(part_names[part - 1], taken)
+                    taken.add(given[k, part])
+                found[label, k] = given[k, part]
+    return found
 
 
 def part_number(name: str, part_names) -> int:
@@ -128,7 +142,7 @@ def part_number(name: str, part_names) -> int:
 
 def lies_on(mask: np.ndarray, part: np.ndarray) -> bool:
     """Whether a part is there and at least half under a mask, or the mask half on the part; bool `(size, size)`."""
-    return part.sum() >= SMALLEST_PART and (mask & part).sum() >= UNDER * min(mask.sum(), part.sum())
+    return part.sum() >= SMALLEST_PART and (mask & part).sum() >= max(1, UNDER * min(mask.sum(), part.sum()))
 
 
 def suggested_names(study: "Study", concepts: Concepts) -> tuple | None:
@@ -164,12 +178,14 @@ def _numbered(wanted, scores):
     names, taken = list(default_names(len(wanted))), set()
     for k in np.argsort(-np.asarray(scores), kind="stable"):
         if wanted[k]:
-            names[k], number = wanted[k], 1
-            while names[k] in taken or (number > 1 and names[k] in wanted):
-                number += 1
-                names[k] = f"{wanted[k]} {number}"
+            names[k] = wanted[k] if wanted[k] not in taken else _free(wanted[k], taken | set(wanted))
             taken.add(names[k])
     return tuple(names)
+
+
+def _free(name, taken):
+    """A name that is not taken: it, or with the first number from 2 that makes it one."""
+    return next(free for n in itertools.count(1) if (free := name if n == 1 else f"{name} {n}") not in taken)
 
 
 # --- By a person -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from ..data.folders import tail
 from ..data.pictures import DataError, picture_list
 from .confidence import Confidence, evidence, fit_confidence, study_evidence
 from .explanation import Decision, Explanation
+from .importance import study_importance
 from .judgement import judge
 from .rules import RULES, Rules
 from .scores import concept_activation, study_scores
@@ -56,7 +57,8 @@ class Explainer:
 
     concepts: by default `study.concepts()`. rules: thresholds and words, see `asxai.explain.rules`. calibrated: whether
     tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the
-    paper. ranked: whether R_s weighs concepts, as in equation 13; without it sentences name what decides more often
+    paper. importance: what weighs concepts in equation 13: "rank", R_s as in the paper; "none"; or "sobol", how much of
+    the logit hangs on them, which tells what decides better in many classes, see `asxai.explain.importance`
     """
 
     def __init__(
@@ -65,14 +67,14 @@ class Explainer:
         concepts: "Concepts | None" = None,
         rules: Rules = RULES,
         calibrated: bool = False,
-        ranked: bool = True,
+        importance: str = "rank",
     ):
         self.study, self.rules, self.calibrated = study, rules, calibrated
         self.concepts = study.concepts() if concepts is None else concepts
         kept = study.kept  # of an opened file, which has numbers in place of training pictures
         self.scores = kept.scores_of(self.concepts) if kept else study_scores(study, self.concepts)
-        if not ranked:
-            self.scores = replace(self.scores, importance=np.where(np.isnan(self.scores.importance), np.nan, 1.0))
+        weights = study_importance(study, self.concepts, self.scores.importance, importance)
+        self.scores = replace(self.scores, importance=weights)
 
     @cached_property
     def grid(self) -> int:

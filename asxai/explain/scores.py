@@ -25,7 +25,6 @@ import torch
 from scipy.stats import norm
 
 from ..cache import code_hash, kept_json
-from ..concepts.concepts import default_names
 from ..concepts.masks import concept_regions
 from ..ranks.layers import LAST, layer_ranks
 from ..traits.vectors import normality, weighted_activation
@@ -80,18 +79,18 @@ def concept_activation(concepts: "Concepts", similarity: torch.Tensor, without: 
     """A_s by cosine: the highest similarity among a concept's basis vectors, float64 `(picture, class, concept)`.
 
     similarity: best cosine of each basis vector, `(picture, class, basis)`, as of `asxai.model.protocnn.Activations`
-    without: concepts to leave out, NaN everywhere, by their names or as "concept k"
+    without: concepts to leave out, NaN everywhere, by their names in any class or as "concept k"
 
     NaN where the class lacks the concept. Raises ValueError for unknown names.
     """
-    known = {name: k for every in (default_names(concepts.count), concepts.names) for k, name in enumerate(every)}
+    known = concepts.known_names()
     if unknown := set(without) - set(known):
         raise ValueError(f"without={sorted(unknown)} are no concepts; there are {', '.join(concepts.names)}")
     similarity = similarity.double()
     member = torch.from_numpy(concepts.members).expand(similarity.shape)
     lowest = similarity.new_full((*similarity.shape[:2], concepts.count + 1), -torch.inf)
     highest = lowest.scatter_reduce(2, member, similarity, "amax")[:, :, 1:].numpy()
-    highest[:, :, [known[name] for name in without]] = -np.inf
+    highest[:, :, [known[name] - 1 for name in without]] = -np.inf
     return np.where(np.isfinite(highest), highest, np.nan)
 
 

@@ -1,16 +1,20 @@
 """Detectors of strangers on a tiny study of drawn animals, against the textbook and plain loops."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from helpers import QUICK, concepts_by_hand
+from helpers import QUICK, concepts_by_hand, picture_folder
 
+from asxai import paths
 from asxai.benchmarks import detection
 from asxai.benchmarks.detection import CONCEPTS, ENERGY, EXPLANATION, MAHALANOBIS, MSP, NEAREST, VIM, detection_scores
+from asxai.data.datasets import load_data_set
 from asxai.data.pictures import to_batch
 from asxai.explain.confidence import evidence, weakest_leads
 from asxai.explain.explainer import Explainer
 from asxai.explain.scores import concept_activation
+from asxai.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +119,39 @@ def test_detection_by_hand():
     assert table(even, even, 2)["value"].tolist() == pytest.approx([0.5, 0.95])
     assert table(*apart, 20)[["value", "low", "high"]].to_numpy().tolist() == [[1, 1, 1], [0, 0, 0]]
     assert table(*alike, 20)[["value", "low", "high"]].to_numpy().tolist() == [[0.5, 0.5, 0.5], [1, 1, 1]]
+
+
+def test_a_class_that_is_held_out(tmp_path, monkeypatch):
+    """The other two alone are trained on; AUROC by counting pairs of a known and an unknown test picture."""
+    monkeypatch.setattr(paths, "SAMPLES", tmp_path / "samples")
+    folder = picture_folder(tmp_path / "shapes", ("a", "b", "c"), count=20)
+    trained = []
+    train = Study.train
+    monkeypatch.setattr(Study, "train", lambda *given, **more: trained.append(train(*given, **more)) or trained[-1])
+    table = detection.held_out_table(folder, [["c"]], folder=tmp_path / "study", **QUICK)
+    [study], test = trained, load_data_set(folder).test
+    assert study.class_names == ("a", "b") and len(study.data.test) == 8
+    assert set(table["held out"]) == {"c"} and set(table["strangers"]) == {4}
+    unknown = [path for path, label in zip(test.paths, test.labels) if label == 2]
+    known, strange = (1 - study.predict(list(of)).probabilities.max(axis=1) for of in (study.data.test.paths, unknown))
+    pairs = [(one > other) + (one == other) / 2 for one in strange for other in known]
+    found = table[(table["method"] == MSP) & (table["measure"] == "AUROC")]["value"].item()
+    assert found == pytest.approx(np.mean(pairs), abs=1.01 / len(pairs))  # features are cached with three digits
+
+
+def test_claims_of_held_out_classes():
+    """Two studies: the best baseline is another one on each."""
+    auroc = {EXPLANATION: (0.8, 0.6), CONCEPTS: (0.99, 0.99), MSP: (0.7, 0.7), NEAREST: (0.9, 0.5)}
+    rows = [
+        {"seed": seed, "held out": "a", "method": method, "measure": measure, "value": value, "high": value + 0.05}
+        for method, values in auroc.items()
+        for seed, value in enumerate(values)
+        for measure in ("AUROC", "FPR at 95 %")
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[table["measure"] != "AUROC", ["value", "high"]] = 0.1
+    first, second = detection.held_out_claims(table)
+    assert (first["here"], first["seeds"], first["holds"], second["here"]) == (0.7, 2, "no", 0.8)
+    table["high"] += 0.06
+    assert detection.held_out_claims(table)[0]["holds"] == "yes"
+    assert detection.held_out_claims(pd.DataFrame()) == []

@@ -16,7 +16,6 @@ from asxai.concepts.masks import Region
 from asxai.data import sources
 from asxai.data.datasets import spread_over
 from asxai.data.pictures import to_batch
-from asxai.model.protocnn import Activations
 from asxai.ranks import layers
 
 SIZE = QUICK["size"]
@@ -95,53 +94,6 @@ def test_gradient_activation_by_finite_differences(study):
     finally:
         model.float()
     assert checked >= 2
-
-
-class Planted:
-    """A model whose logit is twice the best cell of the corner plus that of the low place, of a map of two channels."""
-
-    feature_mean = torch.zeros(1)
-
-    def embed(self, features):
-        return features.float()
-
-    def compare(self, embedding):
-        maps = embedding.flatten(2).unflatten(2, embedding.shape[2:])[:, None]  # one class, a vector per channel
-        return Activations(None, maps.amax(dim=(3, 4)), maps, embedding)
-
-    def last_layer(self, similarity):
-        return (2 * similarity[:, 0] + similarity[:, 1])[:, None].expand(-1, 2)
-
-
-def test_sobol_indices_find_the_concept_that_the_logit_hangs_on(monkeypatch):
-    """Each of two places is all of a channel: four fifths and a fifth of the variance, by hand."""
-    features = torch.zeros(2, 2, 12, 12)
-    features[:, 0, :5, :5] = 1
-    features[:, 1, 8:, :] = 1
-    masks = fixed_regions(0, "ab").masks
-    few = [importance.sobol_indices(Planted(), features, masks, 0) for _ in range(2)]
-    np.testing.assert_array_equal(*few)
-    monkeypatch.setattr(importance, "POINTS", 256)
-    indices = importance.sobol_indices(Planted(), features, masks, 0)
-    # a channel's mean, which is left when its place has gone, differs: 25 and 48 of 144 cells
-    first, second = (2 * (1 - 25 / 144)) ** 2, (1 - 48 / 144) ** 2
-    np.testing.assert_allclose(indices, np.tile([first, second, 0], (2, 1)) / (first + second), atol=0.03)
-
-
-def test_faded_logits_are_those_of_the_whole_embedding(study):
-    """Cells that no concept touches are left out of the sum: the same as with them, one point at a time."""
-    with torch.inference_mode():
-        embedding = study.model.embed(study.features(of_class(study, 0, 1))[0][:])[0]
-        generator = torch.Generator().manual_seed(0)
-        inside = torch.zeros(2, *embedding.shape[1:])
-        inside[0, :2, :2], inside[1, 1, :] = 1, torch.rand(embedding.shape[2], generator=generator)
-        factors = torch.rand(7, 2, generator=generator)
-        logits = importance._faded_logits(study.model, embedding, inside, factors)
-        mean = embedding.mean(dim=(1, 2), keepdim=True)
-        for row, (a, b) in zip(logits, factors):
-            left = (1 - inside[0] * (1 - a)) * (1 - inside[1] * (1 - b))
-            expected = study.model.compare((mean + left * (embedding - mean))[None]).logits[0]
-            torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
 
 
 # --- Tables ----------------------------------------------------------------------------------------------------------

@@ -469,7 +469,9 @@ def test_another_seed_is_one_row_of_the_same_claims(study, hybrids):
     parts, parents = (pd.concat([of(explainer, one) for one in drawn.values()]) for of in (hybrid_parts, parents_table))
     scores = (detection_scores(explainer, pictures) for pictures in (study.data.test, every))
     rows = ood.claims(parts, parents, detection_table(*scores, draws=2), NOTHING, "liger", (), NOTHING)
-    pd.testing.assert_frame_equal(ood.seed_claims(study, drawn, "liger"), seed_row(0, rows))
+    pd.testing.assert_frame_equal(ood.seed_claims(study, drawn, every, "liger"), seed_row(0, rows))
+    strangers = ood.seed_claims(study, {}, every, "liger")  # no hybrids, and the same pictures
+    pd.testing.assert_frame_equal(strangers, seed_row(0, rows[-4:]))
     assert len(rows) == 8
 
 

@@ -13,7 +13,14 @@ from scipy.stats import binom
 import asxai
 from asxai import paths
 from asxai.benchmarks import own_pictures
-from asxai.benchmarks.own_pictures import cautions, common_mistakes, concept_cautions, learning_curve, sample_folder
+from asxai.benchmarks.own_pictures import (
+    cautions,
+    common_mistakes,
+    concept_cautions,
+    folder_without,
+    learning_curve,
+    sample_folder,
+)
 from asxai.concepts.concepts import Concepts
 from asxai.figures import explore as explore_plots
 from asxai.statistics import accuracy_interval
@@ -46,6 +53,20 @@ def test_a_sample_is_a_folder_of_training_pictures(many, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="per_class=13 must be from 1 to 12"):
         sample_folder(many, 13)
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_folder_without_a_class_has_the_splits_of_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "SAMPLES", tmp_path / "samples")
+    every = asxai.load_data_set(picture_folder(tmp_path / "shapes", ("a", "b", "c"), count=20))
+    folder = folder_without(tmp_path / "shapes", ["b"])
+    left = asxai.load_data_set(folder)
+    assert left.class_names == ("a", "c")
+    for name, split in every.splits.items():
+        hashes = {one for one, label in zip(split.hashes, split.labels) if label != 1}
+        assert set(left.splits[name].hashes) == hashes and hashes
+    assert folder_without(tmp_path / "shapes", ["b"]) == folder != folder_without(tmp_path / "shapes", ["a"])
+    with pytest.raises(ValueError, match="d: no classes of shapes.*; there are a, b, c"):
+        folder_without(tmp_path / "shapes", ["b", "d"])
 
 
 def test_samples_of_other_pictures_are_others(many, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What sentences claim, on a tiny study of drawn animals: each measure once more by plain loops."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,23 +18,22 @@ from asxai.explain.sentences import named_reasons
 
 @pytest.fixture(scope="module")
 def explainer(study):
-    return Explainer(study, concepts_by_hand(study))
+    return Explainer(study, replace(concepts_by_hand(study), by_class={(0, 2): "concept 2"}))
 
 
 @pytest.fixture(scope="module")
 def rows(study, explainer):
-    return sentences.sentence_rows(explainer, study.data.test, sentences.ways(explainer))
+    return sentences.sentence_rows(sentences.ways(explainer), study.data.test)
 
 
-def test_importances_are_one_on_average_and_known_where_a_class_has_the_concept(explainer):
-    found = sentences.importances(explainer)
-    assert list(found) == [sentences.RANK, sentences.NONE, sentences.SOBOL, sentences.CAUSAL]
-    has = np.isfinite(explainer.scores.mean)
-    for values in found.values():
-        np.testing.assert_array_equal(np.isfinite(values), has)
-    for name in (sentences.NONE, sentences.SOBOL, sentences.CAUSAL):
-        np.testing.assert_allclose(np.nanmean(found[name], axis=1), 1)
-        assert np.nanmin(found[name]) > 0
+def test_ways_are_the_options_of_an_explainer_and_two_besides(explainer):
+    found = sentences.ways(explainer)
+    assert list(found) == [sentences.RANK, sentences.NONE, sentences.SOBOL, sentences.CAUSAL, sentences.UNCHECKED]
+    hidden = found[sentences.CAUSAL].scores.importance
+    np.testing.assert_array_equal(np.isfinite(hidden), np.isfinite(explainer.scores.mean))
+    np.testing.assert_allclose(np.nanmean(hidden, axis=1), 1)
+    assert found[sentences.UNCHECKED].concepts.by_class == {} != explainer.concepts.by_class
+    assert found[sentences.UNCHECKED].scores is explainer.scores is not found[sentences.CAUSAL].scores
 
 
 def test_contributions_add_up_to_the_lead(study, explainer):
@@ -57,9 +57,10 @@ def test_causality_by_drawing_again(study, explainer, rows):
     known, checked = rows[rows["causality"].notna()], 0
     assert len(known) and set(known["causality"]) <= {0.0, 1.0}
     split, label_of = study.data.test, study.label_of
-    for row in known[known["way"] == sentences.RANK].to_dict("records"):
+    options = {sentences.RANK: explainer, sentences.SOBOL: Explainer(study, explainer.concepts, importance="sobol")}
+    for row in known[known["way"].isin(options)].to_dict("records"):
         path, fine, label = split.paths[row["picture"]], split.fine[row["picture"]], label_of(row["class"])
-        explanation = explainer.explain(path)
+        explanation = options[row["way"]].explain(path)
         named = named_reasons(explanation.judgement.concepts)
         mask = split.part_masks(96)[row["picture"]]
         seen = [part for k, part in enumerate(study.data.part_names, 1) if (mask == k).sum() >= 40]
@@ -79,15 +80,26 @@ def test_causality_by_drawing_again(study, explainer, rows):
 def test_truth_table_and_claims():
     rows = pd.DataFrame(
         {
-            "way": ["R_s"] * 4,
-            "fidelity": [1, 1, 1, 0],
-            "contrast": [1, 0, np.nan, np.nan],
-            "causality": [np.nan] * 4,
+            "way": [sentences.RANK] * 4 + [sentences.SOBOL] * 2,
+            "fidelity": [1, 1, 1, 0, 1, 1],
+            "contrast": [1, 0, np.nan, np.nan, 0, 0],
+            "causality": [np.nan] * 4 + [1, 0],
         }
     )
     table = sentences.truth_table(rows)
-    assert table["measure"].tolist() == list(sentences.MEASURES) and table["sentences"].tolist() == [4, 2, 0]
+    assert table["measure"].tolist() == list(sentences.MEASURES) * 2
+    assert table["sentences"].tolist() == [4, 2, 0, 2, 2, 2]
     assert table["value"].tolist()[:2] == [0.75, 0.5] and np.isnan(table["value"][2])
-    claimed = {row["claim"]: (row["here"], row["holds"]) for row in sentences.claims(table)}
-    assert claimed == {"sentence_fidelity": (0.75, "no"), "sentence_contrast": (0.5, "yes")}
-    assert sentences.claims(pd.DataFrame()) == []
+    assert sentences.shares(table).loc[sentences.SOBOL].tolist() == [1, 0, 0.5]
+    claimed = {row["claim"]: (row["here"], row["holds"]) for row in sentences.claims(table, pd.DataFrame())}
+    assert claimed == {
+        "sentence_fidelity": (0.75, "no"),
+        "sentence_contrast": (0.5, "yes"),
+        "sentence_fidelity: Sobol index": (1, "yes"),
+        "sentence_contrast: Sobol index": (0, "no"),
+        "sentence_causality: Sobol index": (0.5, "no"),
+    }
+    others = pd.DataFrame({"seed": [1], "sentence_fidelity": [0.25]})
+    first = sentences.claims(table, others)[0]
+    assert (first["claim"], first["here"], first["seeds"]) == ("sentence_fidelity", 0.5, 2)
+    assert sentences.claims(pd.DataFrame(), others) == []

@@ -9,6 +9,7 @@ from helpers import QUICK, concepts_by_hand, drawn_study, picture_folder, slow_c
 
 import asxai
 import menagerie
+from asxai.benchmarks import sentences
 from asxai.benchmarks import trustworthy as trust
 from asxai.benchmarks.claims import seed_row
 from asxai.benchmarks.guarantee import guarantee_table, known_answers
@@ -429,4 +430,6 @@ def test_another_seed_is_one_row_of_the_same_claims(study, strangers, chosen):
     tables = trust.tiers_table(answered), trust.softmax_table(answered), trust.confidence_table(answered, draws=2)
     kept = guarantee_table(known_answers(explainer))
     rows = trust.claims(*tables, kept, answered, explainer.rules, NOTHING)
+    told = sentences.truth_table(sentences.sentence_rows(sentences.options(explainer), study.data.test))
+    rows += sentences.claims(told, NOTHING)
     pd.testing.assert_frame_equal(trust.seed_claims(study, HIDDEN, strangers, 6), seed_row(0, rows))

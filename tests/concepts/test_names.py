@@ -12,7 +12,7 @@ from asxai.concepts import names as names_module
 from asxai.concepts.cells import part_iou
 from asxai.concepts.concepts import Concepts
 from asxai.concepts.grouping import find_concepts
-from asxai.concepts.names import doubtful_names, lies_on, looked_at, name_by_parts, names_from_file, names_template
+from asxai.concepts.names import lies_on, looked_at, name_by_parts, names_by_class, names_from_file, names_template
 from asxai.data.datasets import Split
 
 CLASSES = ("one", "two", "three")
@@ -161,7 +161,13 @@ def test_many_pictures_are_spread_over_classes_and_few_are_all_used(monkeypatch)
 
 @pytest.mark.parametrize(
     "covered, part, true",
-    [((0, 20), (0, 10), True), ((0, 5), (0, 20), True), ((15, 35), (0, 20), False), ((0, 40), (38, 39), False)],
+    [
+        ((0, 20), (0, 10), True),
+        ((0, 5), (0, 20), True),
+        ((15, 35), (0, 20), False),
+        ((0, 40), (38, 39), False),
+        ((0, 0), (0, 20), False),
+    ],
 )
 def test_under_its_mask(covered, part, true):
     first, second = np.zeros((2, 40, 10), bool)
@@ -169,20 +175,27 @@ def test_under_its_mask(covered, part, true):
     assert bool(lies_on(first, second)) == true
 
 
-def test_a_name_is_doubtful_in_a_class_whose_concept_lies_elsewhere(monkeypatch):
-    """Two classes of ten pictures: "ear" lies on the ear in all of the first class and in seven of the second."""
-    labels, parts, maps = np.repeat([0, 1], 10), np.zeros((20, 40, 40), int), np.full((20, 2, 40, 40), 0.1, np.float32)
-    parts[:, :10, :10], parts[:, 30:, 30:] = 1, 2  # ear, leg
-    maps[:, 0, :10, :10] = maps[:, 1, 30:, 30:] = 0.9
+def test_a_concept_has_another_name_in_a_class_where_it_lies_elsewhere(monkeypatch):
+    """ "ear 2" lies on the ear in all cats, in seven of ten dogs, and in no fox: there it lies on the leg."""
+    labels, parts = np.repeat([0, 1, 2], 10), np.zeros((30, 28, 28), int)
+    maps = np.full((30, 2, 28, 28), 0.1, np.float32)
+    parts[:, :7, :7], parts[:, 21:, 21:] = 1, 2  # ear, leg
+    maps[:, 0, :7, :7] = maps[:, 1, 21:, 21:] = 0.9
     maps[17:, 0] = maps[17:, 0, ::-1, ::-1]
-    split = SimpleNamespace(labels=labels, part_masks=lambda size: parts)
+    maps[20:, 1] = maps[20:, 1, ::-1, ::-1]
+    split = SimpleNamespace(labels=labels, part_masks=lambda size: parts.repeat(size // 28, 1).repeat(size // 28, 2))
     data = SimpleNamespace(validation=split, part_names=("ear", "leg"))
-    study = SimpleNamespace(data=data, config=SimpleNamespace(size=40))
+    study = SimpleNamespace(data=data, config=SimpleNamespace(size=28))
     monkeypatch.setattr(names_module, "own_class_maps", lambda study, split: maps)
-    concepts = Concepts(np.array([[1, 2], [1, 2]]), ("ear 2", "leg"), ("cat", "dog"))
-    doubtful = doubtful_names(study, concepts)
-    assert doubtful == {(1, 1)}
-    assert not doubtful_names(study, concepts.renamed(("wing", "leg")))  # of a name that is no part nothing is known
-    kept = Concepts.from_dict(json.loads(json.dumps(replace(concepts, doubtful=doubtful).to_dict())))
-    assert [kept.names_in(label) for label in (0, 1)] == [("ear 2", "leg"), ("concept 1", "leg")]
+    concepts = Concepts(np.array([[1, 2]] * 3), ("ear 2", "leg"), ("cat", "dog", "fox"))
+    found = names_by_class(study, concepts)
+    assert found == {(1, 1): "concept 1", (2, 1): "leg 2", (2, 2): "ear"}
+    assert not names_by_class(study, concepts.renamed(("wing", "paw")))  # of a name that is no part nothing is known
+    kept = Concepts.from_dict(json.loads(json.dumps(replace(concepts, by_class=found).to_dict())))
+    assert [kept.names_in(label) for label in (0, 1, 2)] == [("ear 2", "leg"), ("concept 1", "leg"), ("leg 2", "ear")]
+    assert kept.known_names() == {"concept 1": 1, "concept 2": 2, "ear 2": 1, "leg": 2, "leg 2": 1, "ear": 2}
     assert kept.renamed(("ear", "leg")).names_in(1) == ("ear", "leg")  # a person knows
+    parts[10:20, :7, :7] = 0  # dogs without ears, and without that concept: it is not called anything there
+    assert {
+        label for label, _ in names_by_class(study, replace(concepts, members=np.array([[1, 2], [2, 2], [1, 2]])))
+    } == {2}

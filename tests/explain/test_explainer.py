@@ -163,7 +163,7 @@ def test_rules_are_those_of_the_explainer(study, concepts, rules, tier):
 
 
 def test_without_ranks_all_concepts_weigh_alike(study, concepts, explanations):
-    one = Explainer(study, concepts, ranked=False).explain(study.data.test.paths[3])
+    one = Explainer(study, concepts, importance="none").explain(study.data.test.paths[3])
     np.testing.assert_allclose(one.scores, one.concept_probabilities)
     np.testing.assert_allclose(one.scores, explanations[3].concept_probabilities, atol=1e-5)
 
@@ -184,7 +184,7 @@ def test_without_a_concept(explainer, explanations):
 
 def test_a_name_that_is_not_true_in_a_class_is_not_used_there(study, explainer, concepts, explanations):
     predicted = [study.label_of(one.predicted) for one in explanations]
-    doubting = Explainer(study, replace(concepts, doubtful=frozenset({(predicted[0], 1)})))
+    doubting = Explainer(study, replace(concepts, by_class={(predicted[0], 1): "concept 1"}))
     plain, other = explanations[0], next(i for i, label in enumerate(predicted) if label != predicted[0])
     assert doubting.explain(explanations[other].picture).names == concepts.names
     one = doubting.explain(plain.picture)
