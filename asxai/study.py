@@ -298,10 +298,14 @@ class Study:
 
     @property
     def explainer(self) -> Explainer:
-        """What `explain` explains with. Making it takes a while the first time."""
+        """What `explain` explains with; another one may be put here. Making it takes a while the first time."""
         if self._explainer is None:
             self._explainer = Explainer(self)
         return self._explainer
+
+    @explainer.setter
+    def explainer(self, explainer: Explainer):
+        self._explainer = explainer
 
     def explain(self, pictures, **options) -> Explanation | list[Explanation]:
         """Where, what and why, of one picture or a list: an `Explanation` each, see `asxai.explain.explainer`."""

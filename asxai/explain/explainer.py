@@ -59,6 +59,7 @@ class Explainer:
     tiers are those of `asxai.explain.confidence`, which say what they promise; else those of the rules, as in the
     paper. importance: what weighs concepts in equation 13: "rank", R_s as in the paper; "none"; or "sobol", how much of
     the logit hangs on them, which tells what decides better in many classes, see `asxai.explain.importance`
+    Raises ValueError for what an opened file cannot do, calibrated tiers and "sobol": both need the study's pictures.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class Explainer:
         calibrated: bool = False,
         importance: str = "rank",
     ):
+        if calibrated and study.kept:
+            raise ValueError(f"calibrated=True needs validation pictures, and {study.folder} has none; use its study")
         self.study, self.rules, self.calibrated = study, rules, calibrated
         self.concepts = study.concepts() if concepts is None else concepts
         kept = study.kept  # of an opened file, which has numbers in place of training pictures

@@ -64,11 +64,20 @@ def find_study(text: str) -> Path:
     )
 
 
-def open_study(text: str, device: str, data: str | None):
+def open_study(given):
     from asxai.study import Study
 
-    path = find_study(text)
-    return Study.open(path, device) if path.is_file() else Study.load(path, device, data)
+    path = find_study(given.study)
+    return Study.open(path, given.device) if path.is_file() else Study.load(path, given.device, given.data)
+
+
+def explaining_study(given):
+    """The study with what is asked of its explanations."""
+    from asxai.explain.explainer import Explainer
+
+    study = open_study(given)
+    study.explainer = Explainer(study, calibrated=given.calibrated, importance=given.importance)
+    return study
 
 
 def find_pictures(given: list[str], out: Path) -> dict[Path, str]:
@@ -157,10 +166,11 @@ def explain(given) -> tuple[dict, list[str]]:
 
     out, failed, rows, keys = place(given.out, "folder"), {}, {}, {}
     names = find_pictures(given.pictures, out)
-    study = open_study(given.study, given.device, given.data)
+    study = explaining_study(given)
     scores = study.explainer.scores.table().to_csv() + study.explainer.concepts.table().to_csv()
     basis = study.model.basis_vectors.detach().cpu().numpy().tobytes()
-    made_by = key_of(scores, basis, study.config.key(), given.percentile, given.panels, code_hash("explain"))
+    asked = (given.percentile, given.panels, given.calibrated)
+    made_by = key_of(scores, basis, study.config.key(), *asked, code_hash("explain"))
     for file, name in names.items():
         keys[file] = key_of(made_by, digest_of(file) if os.access(file, os.R_OK) else "")
         if kept := _kept(out / name, keys[file]):
@@ -190,6 +200,8 @@ def _kept(folder: Path, key: str) -> dict | None:
         if values["made_from"] != key:
             return None
         row = {name: values[name] for name in columns}
+        if promise := values["assurance"]:
+            row["promise"] = promise
         if network := values["network"]:
             row |= {"network_predicted": network["predicted"], "network_probability": network["probability"]}
         return row
@@ -202,7 +214,7 @@ def report(given) -> tuple[dict, list[str]]:
 
     out, failed = place(given.out, "file", b"<!doctype html>"), {}
     names = find_pictures(given.pictures, out)
-    study = open_study(given.study, given.device, given.data)
+    study = explaining_study(given)
     pictures = explained(study, list(names), given.percentile, failed, "explaining")
     count = write_report(out, study, ((names[file], one) for file, one in pictures), len(names), failed)
     size = f"{out.stat().st_size / 10**6:.1f} MB"
@@ -211,7 +223,7 @@ def report(given) -> tuple[dict, list[str]]:
 
 def export(given) -> tuple[dict, list[str]]:
     out = place(given.out, "file", b"PK")
-    open_study(given.study, given.device, given.data).export(out, given.exemplars)
+    open_study(given).export(out, given.exemplars)
     holds = "with its training pictures, small" if given.exemplars else "without training pictures"
     return {"out": str(out)}, [f"{short(out)}: {out.stat().st_size / 10**6:.1f} MB, {holds}"]
 
@@ -246,7 +258,10 @@ def _parser() -> argparse.ArgumentParser:
     data = ("--data", dict(metavar="FOLDER", help="where the training pictures are now, if they were moved"))
     pictures = ("pictures", dict(nargs="+", metavar="PICTURES", help="files, folders, or patterns in quotes"))
     percent = dict(type=float, default=95.0, metavar="N", help="of an activation map, above which its mask lies: 95")
-    looking = (of_study, pictures, data, device, ("--percentile", percent))
+    promise = dict(action="store_true", help="tiers that say what they promise, by validation pictures")
+    weigh = dict(default="rank", metavar="KIND", help="what weighs concepts: rank (as in the paper), none or sobol")
+    asked = (("--percentile", percent), ("--calibrated", promise), ("--importance", weigh))
+    looking = (of_study, pictures, data, device, *asked)
     parameter = dict(action="append", default=[], metavar="NAME=VALUE", help="a field of Config, such as size=224")
     place = dict(metavar="FOLDER", help="where the study is kept; default: below runs/studies")
     folder = ("folder", dict(metavar="FOLDER", help="a folder of pictures per class, or a registered name"))

@@ -123,11 +123,12 @@ def _card(number: int, name: str, one: "Explanation", budget: float) -> str:
         f'<img src="{_webp(Image.fromarray(picture), EXEMPLAR)}" alt="{escape(source)}" title="{escape(source)}">'
         for source, picture in zip(one.exemplar_sources, one.exemplars)
     )
+    promise = f'<p class="quiet">{escape(one.assurance)}</p>' if one.assurance else ""
     near = f'<h4>Nearest training pictures</h4><div class="near">{thumbs}</div>' if thumbs else ""
     text = (
         f'<div><h3 id="h{number}">{escape(one.predicted)}<span class="badge">{one.tier}</span></h3>'
         f'<p class="file quiet">{escape(name)} · score {one.score:.2f} · {softmax}</p>'
-        f"<blockquote>{escape(one.sentence)}</blockquote><h4>Concepts of “{escape(one.predicted)}”</h4>"
+        f"<blockquote>{escape(one.sentence)}</blockquote>{promise}<h4>Concepts of “{escape(one.predicted)}”</h4>"
         f'<ul class="concepts">{_concepts(one, seen, colours)}</ul>{_class_table(one)}</div>'
     )
     overlay = _overlay(one, seen, colours)

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from helpers import noise, picture_folder
@@ -74,6 +75,24 @@ def test_explain_writes_a_folder_a_picture_and_a_table(home, capsys):
     assert code == 0 and again == result  # what it wrote is not taken for pictures
 
 
+def test_sentences_that_promise_and_name_what_decides_are_asked_for(home, capsys, tmp_path):
+    out = ("shapes", "new/0.png", "--out", tmp_path / "out")
+    _, plain = told(capsys, "explain", *out)
+    code, result = told(capsys, "explain", *out, "--calibrated", "--importance", "none")
+    (before,), (row,) = plain["pictures"], result["pictures"]
+    assert code == 0 and "promise" not in before  # another question, asked anew
+    study = command.open_study(SimpleNamespace(study="shapes", device="cpu", data=None))
+    expected = Explainer(study, calibrated=True, importance="none").explain("new/0.png")
+    assert row["promise"] == expected.assurance and row["sentence"] == expected.sentence
+    assert main(["report", "shapes", "new/0.png", "--calibrated", "--out", str(tmp_path / "page.html")]) == 0
+    assert expected.assurance in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert main(["export", "shapes", str(tmp_path / "shapes.zip")]) == 0
+    assert (
+        main(["explain", str(tmp_path / "shapes.zip"), "new/0.png", "--out", str(tmp_path / "b"), "--calibrated"]) == 2
+    )
+    assert "calibrated=True needs validation pictures" in capsys.readouterr().err
+
+
 def test_a_stopped_run_goes_on_where_it_was(home, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(explain_explainer, "BATCH", 2)
     saved, save = [], Explanation.save
@@ -133,6 +152,7 @@ def test_export_and_explain_elsewhere(home, capsys, tmp_path, monkeypatch):
         ("explain shapes new --out new/0.png/deep", "cannot be made"),
         ("train shapes --out new/0.png", "new/0.png is a file; give a folder"),
         ("explain shapes new --out x --percentile 100", "percentile=100.0 must lie between 0 and 100"),
+        ("explain shapes new --out x --importance rang", "importance='rang' is unknown; use one of rank, none, sobol"),
         ("explain shapes new --out x --device tpu", "device='tpu' is unknown"),
         ("report shapes new/0.png --out shapes", "shapes is a folder; give a file"),
         ("export shapes shapes", "shapes is a folder; give a file"),
