@@ -54,7 +54,7 @@ CONCEPTS = (
     *("top-k SAE", "k-means", "nmf", OURS, PAPER, CEILING),
 )
 TRAINED = (OURS, PAPER, "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net")  # networks that differ with the seed
-QUICK = ("saliency", "input x gradient", "DeepLIFT", "Grad-CAM", "LRP", "CRAFT", OURS, *CONTROLS)  # in a notebook
+QUICK = ("saliency", "input x gradient", "DeepLIFT", "Grad-CAM", "LRP", "CRAFT", OURS, PAPER, *CONTROLS)
 LOWER = ("deletion", "other class", "random weights", "seconds", "passes", "fit seconds", "lines")
 # what is ranked; a measure's better side is in `LOWER` or higher
 OF_MAPS = ("Shapley", "Shapley per area", "contrast", "single deletion", "completeness", "parents", "in parts")
