@@ -26,6 +26,12 @@ from ..statistics import spearman
 
 THRESHOLDS = np.linspace(0.02, 0.5, 13)  # shares of relevance from which on a part is said to be important
 UNCHANGED = 0.05  # of the whole drop: a part that changes the logit by less does not matter
+# FunnyBirds' mean of three dimensions where one is published for a method that is here: (network, value, source)
+PUBLISHED = {
+    "input x gradient": ("ResNet-50", 0.645, "Hesse et al., ICCV 2023: README of visinf/funnybirds"),
+    "LRP": ("ViT, ResLRP", 0.887, "quoted second-hand"),
+    "PIP-Net": ("a kin of PIP-Net", 0.878, "quoted second-hand"),
+}
 
 
 class Truth(NamedTuple):

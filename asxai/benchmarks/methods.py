@@ -25,6 +25,7 @@ from ..methods import METHODS, Method, fitted
 from ..methods.attributions import Attribution
 from ..methods.relevance import COMPOSITES, LRP
 from ..results import DIGITS, claim
+from ..statistics import spearman
 from . import interventions, prototypes
 from .class_maps import mean_row, parents, removal
 from .interventions import part_relevance, rank_agreement
@@ -41,18 +42,19 @@ from .map_measures import (
 )
 from .prototypes import OURS, row
 
+PAPER = "paper's objective"
 CONTROLS, CEILING = ("uniform", "random", "edges"), "true parts"
 MAPS = (
     *("saliency", "input x gradient", "integrated gradients", "SmoothGrad", "DeepLIFT", "Grad-CAM", "occlusion"),
     *("Shapley sampling", "KernelSHAP", "LIME", "LRP", "CRP", "CRAFT", "concept whitening"),
-    *("ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net", OURS, *CONTROLS),
+    *("ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net", OURS, PAPER, *CONTROLS),
 )
 CONCEPTS = (
     *("CRP", "concept whitening", "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net", "S-XAI", "CRAFT"),
-    *("top-k SAE", "k-means", "nmf", OURS, CEILING),
+    *("top-k SAE", "k-means", "nmf", OURS, PAPER, CEILING),
 )
-TRAINED = (OURS, "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net")  # networks that differ with the seed
-QUICK = ("saliency", "input x gradient", "DeepLIFT", "Grad-CAM", "LRP", "CRAFT", OURS, *CONTROLS)  # in a notebook
+TRAINED = (OURS, PAPER, "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net")  # networks that differ with the seed
+QUICK = ("saliency", "input x gradient", "DeepLIFT", "Grad-CAM", "LRP", "CRAFT", OURS, PAPER, *CONTROLS)
 LOWER = ("deletion", "other class", "random weights", "seconds", "passes", "fit seconds", "lines")
 # what is ranked; a measure's better side is in `LOWER` or higher
 OF_MAPS = ("Shapley", "Shapley per area", "contrast", "single deletion", "completeness", "parents", "in parts")
@@ -208,7 +210,7 @@ def counts(table: pd.DataFrame) -> list[str]:
 
 def kinds(table: pd.DataFrame) -> pd.DataFrame:
     """With a column `kind`, as `asxai.figures.methods.KINDS` has it."""
-    names = {OURS: "AS-XAI"} | dict.fromkeys(CONTROLS, "controls")
+    names = dict.fromkeys((OURS, PAPER), "AS-XAI") | dict.fromkeys(CONTROLS, "controls")
     return table.assign(kind=table["method"].map(names).fillna("other methods"))
 
 
@@ -248,6 +250,20 @@ def limitations(table: pd.DataFrame, rules: pd.DataFrame) -> pd.DataFrame:
     rows = [(kind, words, number(measure, asked)) for kind, words, measure, asked in LIMITATIONS]
     rows.insert(1, ("LRP", "rules differ: rank correlation of two", rules["correlation"].mean()))
     return pd.DataFrame(rows, columns=["method", "question", "here"])
+
+
+def beside_published(table: pd.DataFrame) -> pd.DataFrame:
+    """FunnyBirds' published means beside ours: `method`, `network`, `published`, `source`, `here`, `correlation`.
+
+    here: the mean of completeness and correctness (single deletion, from 0 to 1); there, contrastivity is a third.
+    correlation: of the two orders (Spearman), NaN below three methods.
+    """
+    wide = means(table).pivot(index="method", columns="measure", values="value")
+    here = (wide["completeness"] + (1 + wide["single deletion"]) / 2) / 2
+    rows = [(name, network, value, source) for name, (network, value, source) in interventions.PUBLISHED.items()]
+    rows = pd.DataFrame(rows, columns=["method", "network", "published", "source"])
+    rows = rows.assign(here=rows["method"].map(here)).dropna(subset="here", ignore_index=True)
+    return rows.assign(correlation=spearman(rows["published"], rows["here"]))
 
 
 def better_than_ours(table: pd.DataFrame, measures) -> pd.DataFrame:

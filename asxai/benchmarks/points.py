@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..study import Study
 
 POOLED, COMPARED = "k-means over all classes", ("k-means", "k-means over all classes", "tied mixture")
+# in the long protocol
+FURTHER = ("nmf", "CRAFT", "top-k SAE", "ProtoPNet", "TesNet", "Deformable ProtoPNet", "PIP-Net", "paper's objective")
 MEASURES = ("nmi", "ari", "nmi pooled", "ari pooled", "purity", "consistency")
 # name: (method, measure)
 CLAIMS = {

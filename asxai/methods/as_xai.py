@@ -1,10 +1,13 @@
 """AS-XAI itself: the concepts of a trained study (sections 2.2 and 3.1), under the contract of all methods."""
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 
 from ..concepts.cells import maps_of_features
 from ..data.features import BATCH
+from ..study import Study
 from .base import Method, features, placed
 
 
@@ -77,3 +80,12 @@ class AsXai(Method, name="this study"):
         values = features(self.study.model, pictures, self.study.config.size)
         labels = torch.full((len(values),), label)
         return maps_of_features(self.study, values, labels), labels
+
+
+class PaperAsXai(AsXai, name="paper's objective"):
+    """AS-XAI with the five terms of the paper alone (section 2.2): the same study, trained anew without ours."""
+
+    def learn(self):
+        parameters, device = asdict(self.study.config) | {"objective": "paper"}, self.study.model.device
+        self.study = Study.train(parameters.pop("data_set"), device=device, **parameters)
+        super().learn()

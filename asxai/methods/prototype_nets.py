@@ -227,13 +227,14 @@ class PrototypeNet(Method):
                     loss.backward()
                     optimiser.step()
                     net.clamp_last_layer()
-        whole = [(self._standard(x), y) for x, y in zip(views[0].split(BATCH), labels.split(BATCH))]
+        pictures = labels[: len(views[0])]
+        whole = [(self._standard(x), y) for x, y in zip(views[0].split(BATCH), pictures.split(BATCH))]
         if net.pushed:
             net.push(whole)
         if self.head is not PipHead:
             with torch.no_grad():
                 similarity = torch.cat([net(x)[1].amax(dim=(2, 3)).cpu() for x, _ in whole])
-            fit_last_layer(net, similarity.unflatten(1, (net.classes, net.each)), labels[: len(similarity)], L1)
+            fit_last_layer(net, similarity.unflatten(1, (net.classes, net.each)), pictures, L1)
         return net.state_dict()
 
     def _standard(self, values):

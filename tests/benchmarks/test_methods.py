@@ -42,6 +42,17 @@ def test_ranks_are_means_over_measures_and_lower_may_be_better():
     assert worse.values.tolist() == [["Shapley", "concept whitening", 0.9, 0.4]]
 
 
+def test_the_order_of_funny_birds_is_by_means_of_both_questions():
+    """Published: input x gradient, PIP-Net, LRP, from the last to the first."""
+    values = {"completeness": {"LRP": 0.9, "PIP-Net": 0.8, "input x gradient": 0.9, "saliency": 1.0}}
+    values["single deletion"] = {"LRP": 0.5, "PIP-Net": 0.6, "input x gradient": 0.3, "saliency": 1.0}
+    beside = methods.beside_published(planted(values, seeds=(0, 1)))
+    assert beside.set_index("method")["here"].to_dict() == pytest.approx(
+        {"input x gradient": (0.9 + 0.65) / 2, "LRP": (0.9 + 0.75) / 2, "PIP-Net": (0.8 + 0.8) / 2}
+    )
+    assert (beside["correlation"] == 1).all()  # .775, .8, .825
+
+
 def test_claims_leave_out_what_was_told_of_parts():
     concepts = planted({"nmi": {"this study": 0.6, "k-means": 0.4, "true parts": 0.9}}, seeds=(0, 1))
     rows = {row["claim"]: row for row in methods.claims(planted(MAPS, seeds=(0, 1, 2)), concepts)}

@@ -50,6 +50,12 @@ def test_a_pushed_prototype_is_a_patch_of_its_class():
         )
 
 
+def test_a_last_batch_that_is_not_full_is_no_error_with_several_views(study, monkeypatch):
+    monkeypatch.setattr("asxai.methods.prototype_nets.BATCH", 7)  # of 16 pictures
+    two = dataclasses.replace(study, config=dataclasses.replace(study.config, views=2), _data=study.data)
+    assert METHODS["ProtoPNet"]().fit(two).predict(study.data.test).shape == (10, 2)
+
+
 def test_distances_and_projections_are_those_of_plain_loops():
     net, x, _ = head(Head)
     other, _, _ = head(TesNetHead)

@@ -1,5 +1,6 @@
 """The contract, over every method that is registered: shapes, finite numbers, the same again, errors before fit."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,12 @@ every = pytest.mark.parametrize("name", CONCEPTS)
 
 def of_class(split, label):
     return split.take(split.labels == label)
+
+
+@pytest.fixture(autouse=True)
+def the_same_few_pictures(study, monkeypatch):
+    """For a method that trains a study of its own."""
+    monkeypatch.setattr("asxai.study.load_data_set", lambda name: study.data)
 
 
 @every
@@ -60,7 +67,8 @@ def test_what_a_method_says_fits_together(study, name):
 @every
 def test_the_same_seed_gives_the_same_and_nothing_is_written_outside_the_cache(study, name):
     scratch = Path(paths.RUNS).parent
-    files = lambda: {p for p in (*scratch.rglob("*"), *study.folder.rglob("*")) if paths.CACHE not in p.parents}
+    caches = {paths.CACHE, paths.RUNS / "studies"}
+    files = lambda: {p for p in (*scratch.rglob("*"), *study.folder.rglob("*")) if not caches & {p, *p.parents}}
     before = files()
     first, second = (METHODS[name]().fit(study).maps(of_class(study.data.test, 1), 1) for _ in range(2))
     assert torch.equal(first, second) and files() == before
@@ -69,10 +77,16 @@ def test_the_same_seed_gives_the_same_and_nothing_is_written_outside_the_cache(s
 @every
 def test_before_fit_it_is_said_what_to_do(study, name):
     method = METHODS[name]()
-    with pytest.raises(NotFittedError, match=f"'{name}' has no .* before it is fitted; call fit"):
+    with pytest.raises(NotFittedError, match=f"{name!r} has no .* before it is fitted; call fit"):
         method.regions(0, study.data.test) if name != "black box" else method.predict(study.data.test)
     with pytest.raises(AttributeError, match="has no 'colour'"):
         method.fit(study).colour  # noqa: B018
+
+
+def test_the_paper_s_objective_is_trained_alike_in_all_else(study):
+    method = METHODS["paper's objective"]().fit(study)
+    assert method.study.config == dataclasses.replace(study.config, objective="paper") != study.config
+    assert not torch.equal(method.vectors()[""], study.model.basis)
 
 
 @pytest.mark.parametrize("name", [name for name in CONCEPTS if not METHODS[name].knows_parts])
