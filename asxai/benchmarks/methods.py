@@ -253,17 +253,21 @@ def limitations(table: pd.DataFrame, rules: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_published(table: pd.DataFrame) -> pd.DataFrame:
-    """FunnyBirds' published means beside ours: `method`, `network`, `published`, `source`, `here`, `correlation`.
+    """FunnyBirds' published numbers beside ours: `network`, `method`, `published`, `here`, `correlation`.
 
-    here: the mean of completeness and correctness (single deletion, from 0 to 1); there, contrastivity is a third.
-    correlation: of the two orders (Spearman), NaN below three methods.
+    Both are means of completeness and correctness (single deletion, from 0 to 1). correlation: of the two orders of a
+    network's methods (Spearman), NaN below three of them.
     """
     wide = means(table).pivot(index="method", columns="measure", values="value")
-    here = (wide["completeness"] + (1 + wide["single deletion"]) / 2) / 2
-    rows = [(name, network, value, source) for name, (network, value, source) in interventions.PUBLISHED.items()]
-    rows = pd.DataFrame(rows, columns=["method", "network", "published", "source"])
-    rows = rows.assign(here=rows["method"].map(here)).dropna(subset="here", ignore_index=True)
-    return rows.assign(correlation=spearman(rows["published"], rows["here"]))
+    ours = (wide["completeness"] + (1 + wide["single deletion"]) / 2) / 2
+    tables = []
+    for network, values in interventions.PUBLISHED.items():
+        published = pd.Series({name: np.mean(both) for name, both in values.items()}, name="published")
+        both = pd.DataFrame({"published": published, "here": ours.reindex(published.index)}).dropna()
+        rows = both.rename_axis("method").reset_index()
+        rows.insert(0, "network", network)
+        tables.append(rows.assign(correlation=spearman(both["published"], both["here"])))
+    return pd.concat(tables, ignore_index=True)
 
 
 def better_than_ours(table: pd.DataFrame, measures) -> pd.DataFrame:
