@@ -305,6 +305,9 @@ def claims(maps: pd.DataFrame, concepts: pd.DataFrame) -> list[dict]:
     rows.append(claim("shapley_agreement_as_xai", ours, "", ours.mean() >= np.mean(best)))
     rows.append(claim("shapley_agreement_best", best))
     rows.append(claim("passes_as_xai", maps[(maps["method"] == OURS) & (maps["measure"] == "passes")]["value"]))
+    if {"completeness", "single deletion"} <= set(maps["measure"]):
+        order = beside_published(maps).groupby("network")["correlation"].first()
+        rows.append(claim("funny_birds_order", [order.mean()]))
     return rows
 
 

@@ -54,6 +54,9 @@ def test_the_order_of_funny_birds_is_by_means_of_both_questions():
     here = {"DeepLIFT": (0.9 + 0.75) / 2, "Grad-CAM": (0.6 + 0.65) / 2, "input x gradient": (0.7 + 0.65) / 2}
     assert first["here"].to_dict() == pytest.approx(here)
     assert first["correlation"].tolist() == pytest.approx([0.5] * 3)  # ranks 1 2 3 and 2 1 3
+    concepts = planted({"nmi": {"this study": 0.6}})
+    rows = {row["claim"]: row for row in methods.claims(planted(MAPS | values), concepts)}
+    assert rows["funny_birds_order"]["here"] == pytest.approx(0.5)  # the same three on the other network
 
 
 def test_claims_leave_out_what_was_told_of_parts():
