@@ -88,7 +88,7 @@ def test_an_arm_of_ones_own_and_other_methods(trained, study):
 
 
 @pytest.mark.parametrize("changes, error, words", [
-    ({"method": "circles"}, ValueError, "arm 'bad' has method='circles'; use one of this study, black box"),
+    ({"method": "circles"}, ValueError, "arm 'bad' has method='circles'; use one of this study, paper's objective"),
     ({"basis_per_class": 100, "channels": 64}, ValueError, "cannot be orthogonal"),
     ({"orthogonal": 1.0}, TypeError, "unknown parameter 'orthogonal'"),
 ])  # fmt: skip

@@ -118,7 +118,7 @@ def test_a_name_is_given_once_unless_the_same_cell_runs_again(registry):
 
 
 def test_what_cannot_be_fitted_is_named(study):
-    with pytest.raises(ValueError, match="method='k-mean' is unknown; use one of this study, black box"):
+    with pytest.raises(ValueError, match="method='k-mean' is unknown; use one of this study, paper's objective"):
         fitted("k-mean", study)
     photographs = SimpleNamespace(data=dataclasses.replace(study.data, part_names=()))
     with pytest.raises(ValueError, match="'boxes around parts' needs part masks, which 'menagerie-pets' lacks"):
