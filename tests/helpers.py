@@ -15,6 +15,7 @@ from torch import nn
 import asxai
 from asxai.concepts.concepts import Concepts
 from asxai.concepts.masks import Region
+from asxai.concepts.turning import Turned
 from asxai.data import sources
 from asxai.figures.style import use_style
 from asxai.model.backbones import Backbone
@@ -81,6 +82,13 @@ def planted_concepts(layout=LAYOUT, places=PLACES, per_class=12, seed=0, side=14
     features *= np.r_[np.ones(23), 1000.0]  # one channel, of nothing but noise and the class's offset, is much larger
     objects = binary_dilation(parts > 0, [[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])  # with a rim of what is around them
     return maps, labels, features.transpose(0, 3, 1, 2), objects, parts
+
+
+def planted_turns(maps, seed=0, noise=0.2):
+    """What `turned_maps` would give: turning moves nothing that was planted, and vectors of a part change places."""
+    maps = torch.as_tensor(maps)
+    more = torch.randn(3, *maps.shape, generator=torch.Generator().manual_seed(seed), dtype=maps.dtype)
+    return Turned(np.arange(len(maps)), maps + noise * more)
 
 
 def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, seed=0):

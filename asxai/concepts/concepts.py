@@ -1,4 +1,4 @@
-"""Semantic concepts: basis vectors grouped by where they fire, and matched across classes, without labels of parts.
+"""Semantic concepts: basis vectors that turning exchanges, matched across classes, without labels of parts.
 
     concepts = study.concepts()                           # grouped on training pictures, and named
     activations = own_class_maps(study, study.data.test)  # cosines with the vectors of each picture's own class

@@ -1,4 +1,5 @@
-"""Grouping: basis vectors that fire in the same place are a concept, and so are groups of two classes that look alike.
+"""Grouping: basis vectors that turning the picture exchanges are a concept, and so are groups of two classes that look
+alike.
 
 No labels of parts are used.
 """
@@ -7,39 +8,34 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
-from sklearn.metrics import silhouette_score
 
 from .concepts import Concepts, default_names
-from .masks import semantic_masks
+from .turning import Turned
 
 SCENE = 0.5  # share of a vector's cells that show no object, above which it is background
-PERCENTILE = 90.0  # of an activation map in its picture: the cells from there on are the mask of a vector
-OVERLAP = 0.5  # mean overlap that two groups of a class must exceed to be joined
+EXCHANGED = 0.8  # cells that turning exchanges between two groups of a class, over those that each keeps, to join them
 MATCH = 0.2  # similarity from which on concepts of different classes become one
 LEAST_WON = 0.002  # share of its class's cells below which what a vector wins is too little to judge it by
 STRONGEST = 0.01  # share of its class's cells, those of its highest cosines, by which it is judged then
 
 
-def find_concepts(activations, labels, descriptors, objects, class_names) -> Concepts:
+def find_concepts(activations, labels, descriptors, objects, class_names, turned: Turned) -> Concepts:
     """Group the basis vectors of each class into concepts, and match these across classes; no part labels are used.
 
     activations: cosines with the vectors of the own class, `(picture, basis, height, width)`, on training pictures
     labels, class_names: the class of each picture, `(picture,)`, and the names of the classes
     descriptors: features of the backbone on the same cells, `(picture, channel, height, width)`, of any scale
     objects: which cells show objects, bool `(picture, height, width)`, of `asxai.model.parts.Objectness`
+    turned: activations of some of the pictures after they were turned, of `asxai.concepts.turning.turned_maps`
 
     1. Each cell goes to the vector of the highest cosine (winner takes all).
     2. Background. A vector is background if more than half of its cells show no object. The vector of each class with
        the lowest share is kept in any case.
-    3. Groups, by where vectors fire, for their own cosines say nothing: they are trained to be orthogonal. Two vectors
-       overlap by the mean over pictures of shared cells over cells of the smaller mask; a mask are the cells from the
-       `PERCENTILE` of a map in its picture, and pictures where either map is flat do not count. Average linkage on
-       1 - overlap; of the cuts that join no groups with a mean overlap of `OVERLAP` or less, that of the highest mean
-       silhouette (Rousseeuw, J. Comput. Appl. Math. 1987) gives the number of groups. All vectors apart score 0; if a
-       cut leaves one group, which has no neighbour, the distance to it is taken as 1 - `OVERLAP`. So nothing is joined
-       where no two vectors overlap by more than `OVERLAP`.
+    3. Groups, by what turning exchanges; cosines of vectors say nothing, for they are trained to be orthogonal. Let
+       C_ab be the object cells that a wins in the picture as it is and b in the turned one, or b and a. Two groups are
+       exchanged as often as they are kept where C_ab / sqrt(C_aa C_bb) is 1, as for two doubles, and for two petals
+       that differ in where they point. The two of the highest ratio are joined, and their counts added, until none
+       reaches `EXCHANGED`.
     4. Across classes. A group is described by its mean feature, in standard deviations over all cells, less that of all
        foreground cells of its class (what the whole class looks like), at unit length. The two concepts of the highest
        mean similarity between their groups become one until that falls below `MATCH`; two groups of a class never do.
@@ -58,7 +54,10 @@ def find_concepts(activations, labels, descriptors, objects, class_names) -> Con
     groups = []
     for label in range(len(class_names)):
         of_class = (values[labels == label] for values in (activations, descriptors, objects))
-        groups += _groups_of_class(label, *of_class, scale)
+        shown = torch.as_tensor(turned.pictures)
+        sample = shown[labels[shown] == label], turned.maps[:, labels[shown] == label]
+        counts = _exchanges(activations[sample[0]], sample[1], objects[sample[0]])
+        groups += _groups_of_class(label, *of_class, scale, counts)
     # by what they are, not by where they stand, so that no tie below depends on the order of classes and vectors
     groups.sort(key=lambda group: (-group.share, group.strength))
     concept = _match(groups)
@@ -78,7 +77,7 @@ class _Group(NamedTuple):
     strength: float  # mean cosine
 
 
-def _groups_of_class(label, maps, features, objects, scale):
+def _groups_of_class(label, maps, features, objects, scale, exchanges):
     """Steps 1 to 3, and the descriptors of step 4; maps, features and objects are those of one class's pictures."""
     cells, share = _won(maps)
     strength = maps.double().mean(dim=(0, 2, 3)).numpy()
@@ -90,7 +89,7 @@ def _groups_of_class(label, maps, features, objects, scale):
     sums = torch.bmm(cells, features.flatten(2).transpose(1, 2)).double().sum(dim=0).numpy()
     counts = cells.double().sum(dim=(0, 2)).numpy()
     groups = []
-    for number in _group(_distance(maps[:, vectors])):
+    for number in _group(exchanges[np.ix_(vectors, vectors)]):
         difference = sums[number].sum(axis=0) / counts[number].sum() - sums.sum(axis=0) / counts.sum()
         # where the class has no other group, all that is left is rounding, which must not become a direction
         descriptor = difference * scale * (len(number) < len(vectors))
@@ -123,36 +122,27 @@ def _scene_share(cells, objects):
     return ((cells * ~objects[:, None]).sum(dim=(0, 2, 3)) / cells.sum(dim=(0, 2, 3))).numpy().round(9)
 
 
-def _distance(maps):
-    """1 - overlap of the masks of every two vectors, `(basis, basis)`."""
-    masks = semantic_masks(maps, maps.shape[-1], PERCENTILE).flatten(2).float()
-    sizes = masks.sum(dim=2)  # (picture, basis)
-    # of the smaller mask: a small part inside a large one is in the same place
-    smaller = torch.minimum(sizes[:, :, None], sizes[:, None]).double()
-    shared = torch.bmm(masks, masks.transpose(1, 2)).double() / smaller.clamp(min=1)
-    pictures = (smaller > 0).sum(dim=0)
-    distance = 1 - (shared.sum(dim=0) / pictures.clamp(min=1)).numpy().round(9)
-    np.fill_diagonal(distance, 0)
-    return distance
+def _exchanges(maps, turned, objects):
+    """C of step 3, `(basis, basis)`, from maps `(picture, basis, height, width)` and turned `(turn, picture, ...)`."""
+    before = (_won(maps)[0] * objects[:, None]).double().transpose(0, 1).flatten(1)  # (basis, cell of any picture)
+    counts = sum(before @ _won(turn)[0].double().transpose(0, 1).flatten(1).T for turn in turned)
+    return ((counts + counts.T) / 2).numpy()
 
 
-def _group(distance):
-    """Numbers of the vectors in each group: the cut of the tree with the best silhouette, see `find_concepts`."""
-    furthest, apart = 1 - OVERLAP, np.arange(len(distance))
-    if len(distance) < 2:
-        return [apart]
-    tree = linkage(squareform(distance, checks=False), "average")
-    best, groups = 0, apart
-    for height in np.unique(tree[:, 2][tree[:, 2] < furthest]):
-        cut = fcluster(tree, height, "distance")
-        if cut.max() == 1:
-            inside = distance.sum(axis=1) / (len(distance) - 1)
-            score = ((furthest - inside) / np.maximum(furthest, inside)).mean()
-        else:
-            score = silhouette_score(distance, cut, metric="precomputed")
-        if score > best:
-            best, groups = score, cut
-    return [np.flatnonzero(groups == number) for number in np.unique(groups)]
+def _group(counts):
+    """Numbers of the vectors in each group, from the exchanges of all pairs, `(basis, basis)`, see `find_concepts`."""
+    counts, groups = counts.copy(), [np.array([vector]) for vector in range(len(counts))]
+    while len(groups) > 1:
+        kept = np.sqrt(counts.diagonal().clip(1))  # of a cell at least: some win none
+        ratio = np.tril(counts / np.outer(kept, kept), -1).round(9)
+        if ratio.max() < EXCHANGED:
+            break
+        second, first = np.unravel_index(ratio.argmax(), ratio.shape)
+        groups[first] = np.concatenate([groups[first], groups.pop(second)])
+        counts[first] += counts[second]
+        counts[:, first] += counts[:, second]
+        counts = np.delete(np.delete(counts, second, axis=0), second, axis=1)
+    return groups
 
 
 def _match(groups):

@@ -22,6 +22,7 @@ from .cells import backbone_maps, own_class_maps, part_iou, true_parts
 from .concepts import Concepts, Exemplars, default_names
 from .grouping import find_concepts
 from .points import part_points
+from .turning import turned_maps
 
 if TYPE_CHECKING:
     from ..study import Study
@@ -76,7 +77,8 @@ def found_concepts(study: "Study") -> Concepts:
         train, validation = looked_at(study), study.data.validation
         activations, features = own_class_maps(study, train), backbone_maps(study, study.features(train)[0])
         objects = Objectness(features, train.paths)(features)
-        concepts = find_concepts(activations, train.labels, features, objects, study.class_names)
+        turned = turned_maps(study, train)
+        concepts = find_concepts(activations, train.labels, features, objects, study.class_names, turned)
         if named_by_parts(study):
             winners = concepts.winners(own_class_maps(study, validation), validation.labels)
             parts, names = true_parts(validation)[1], study.data.part_names

@@ -1,15 +1,22 @@
 """Concepts that were planted in activation maps and features are found again, whatever the order of things."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from helpers import LAYOUT, cases, planted_concepts
+from helpers import LAYOUT, cases, planted_concepts, planted_turns
 
 from asxai.concepts import grouping
 from asxai.concepts.grouping import find_concepts
 from asxai.concepts.names import name_by_parts
+from asxai.concepts.turning import Turned
 
 NAMES, SIDE = ("one", "two", "three"), 14
+
+
+def found(maps, labels, features, objects, names=NAMES, noise=0.2):
+    return find_concepts(maps, labels, features, objects, names, planted_turns(maps, noise=noise))
 
 
 def assert_as_planted(members):
@@ -26,13 +33,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def concepts(data):
-    return find_concepts(*data[:4], NAMES)
+    return find_concepts(*data[:4], NAMES, planted_turns(data[0]))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_planted_groups_matches_and_background_are_found(seed):
     maps, labels, features, objects, parts = planted_concepts(seed=seed)
-    concepts = find_concepts(maps, labels, features, objects, NAMES)
+    concepts = found(maps, labels, features, objects)
     assert_as_planted(concepts.members)
     assert concepts.names[4] == "concept 5" and [len(concepts.of_class(c)) for c in range(3)] == [3, 4, 3]
     names = name_by_parts(concepts.winners(maps, labels, SIDE), parts, "pqrst", 5)
@@ -58,7 +65,7 @@ def test_small_layouts(layout, groups):
     if layout[0] == [-1, -1]:
         maps[labels == 0, 0, 6:9, 6:9] += 0.7
         objects[labels == 0, 6:9, 6:9] = True
-    concepts = find_concepts(maps, labels, features, objects, NAMES[:2])
+    concepts = found(maps, labels, features, objects, NAMES[:2])
     assert concepts.count == groups and all(len(concepts.of_class(c)) for c in range(2))
     assert concepts.members[0, 0] > 0
     if layout[0] == [-1, -1]:
@@ -73,7 +80,7 @@ def test_the_order_of_vectors_classes_and_pictures_changes_nothing(data, concept
         vectors = np.stack([rng.permutation(8) for _ in range(3)])  # of each old class
         mixed = np.take_along_axis(maps, vectors[labels][..., None, None], axis=1)[pictures]
         renumbered = np.argsort(classes)[labels][pictures]  # new class c is old class classes[c]
-        again = find_concepts(mixed, renumbered, features[pictures], objects[pictures], [NAMES[c] for c in classes])
+        again = found(mixed, renumbered, features[pictures], objects[pictures], [NAMES[c] for c in classes])
         assert np.array_equal(again.members, np.take_along_axis(concepts.members, vectors, axis=1)[classes])
 
 
@@ -83,31 +90,18 @@ def test_exact_ties_do_not_depend_on_order():
     for i, label in enumerate(labels):
         for b, part in enumerate(LAYOUT[label]):
             maps[i, b] = (parts[i] == part + 1) if part >= 0 else 0.5 * (parts[i] == 0)
-    members = find_concepts(maps, labels, features, objects, NAMES).members
+    members = found(maps, labels, features, objects).members
     assert_as_planted(members)
     order = np.random.default_rng(0).permutation(8)
-    again = find_concepts(maps[:, order], labels, features, objects, NAMES)
+    again = found(maps[:, order], labels, features, objects, noise=0)
     assert np.array_equal(again.members, members[:, order])
 
 
 def test_concepts_of_the_same_share_are_numbered_alike_whatever_the_order_of_classes():
     maps, labels, features, objects, _ = planted_concepts(np.array([[0], [1]]), [[0, 1]] * 2)
     maps[labels == 1] -= 0.1  # each vector wins all cells of its class; what tells them apart is their mean cosine
-    members = find_concepts(maps, labels, features, objects, NAMES[:2]).members
-    assert np.array_equal(find_concepts(maps, 1 - labels, features, objects, NAMES[:2]).members, members[::-1])
-
-
-def test_a_chain_of_equal_overlaps_is_cut_alike_whatever_the_order_of_vectors():
-    maps, objects = np.zeros((2, 4, SIDE, SIDE)), np.zeros((2, SIDE, SIDE), bool)
-    for b in range(3):  # each shares 16 of 24 cells with the next, and the first 8 with the last
-        maps[:, b, 4:8, 2 + 2 * b : 8 + 2 * b] = 0.9 - 0.1 * b
-    maps[:, 3], objects[:, 4:8, 2:12] = 0.1, True
-    features = np.random.default_rng(0).normal(size=(2, 3, SIDE, SIDE))
-    members = find_concepts(maps, np.arange(2), features, objects, NAMES[:2]).members
-    assert members[0, 3] == 0 and len(set(members[0])) == 3
-    for order in ([2, 1, 0, 3], [1, 3, 2, 0], [3, 0, 2, 1]):
-        again = find_concepts(maps[:, order], np.arange(2), features, objects, NAMES[:2])
-        assert np.array_equal(again.members, members[:, order])
+    members = found(maps, labels, features, objects, NAMES[:2]).members
+    assert np.array_equal(found(maps, 1 - labels, features, objects, NAMES[:2]).members, members[::-1])
 
 
 def test_vectors_that_never_win_are_judged_by_their_strongest_cells():
@@ -116,11 +110,11 @@ def test_vectors_that_never_win_are_judged_by_their_strongest_cells():
     maps[first, 1] = maps[first, 0] - 0.1  # always second to its double
     maps[first, 7] = maps[first, 6:8].max(axis=1)  # now the whole scene
     maps[first, 6] = maps[first, 7] - 0.1
-    concepts = find_concepts(maps, labels, features, objects, NAMES)
+    concepts = found(maps, labels, features, objects)
     assert_as_planted(concepts.members)
     twins = maps.copy()
     twins[first, 1], twins[first, 6] = maps[first, 0], maps[first, 7]  # exact doubles share their cells
-    assert np.array_equal(find_concepts(twins, labels, features, objects, NAMES).members, concepts.members)
+    assert np.array_equal(found(twins, labels, features, objects).members, concepts.members)
 
 
 def test_vectors_of_the_same_cosine_share_a_cell():
@@ -131,19 +125,17 @@ def test_vectors_of_the_same_cosine_share_a_cell():
     assert share[0] == share[1] and share.sum() == pytest.approx(1)
 
 
-def test_overlap_and_share_of_scene_against_plain_definitions(monkeypatch):
+def test_exchanges_and_share_of_scene_against_plain_definitions():
     rng = np.random.default_rng(0)
     maps, objects = torch.from_numpy(rng.random((5, 4, 6, 6))), torch.from_numpy(rng.random((5, 6, 6)) < 0.5)
-    maps[2, 1] = 0.5  # flat: the picture does not count for this vector
-    monkeypatch.setattr(grouping, "PERCENTILE", 75)
-    distance = grouping._distance(maps)
-    for a, b in np.ndindex(4, 4):
-        overlaps = []
-        for picture in maps.numpy():
-            masks = [m >= np.sort(m.ravel())[26] for m in picture[[a, b]] if np.ptp(m) > 0]
-            if len(masks) == 2:
-                overlaps.append((masks[0] & masks[1]).sum() / min(masks[0].sum(), masks[1].sum()))
-        assert distance[a, b] == pytest.approx(0 if a == b else 1 - np.mean(overlaps))
+    turned = torch.from_numpy(rng.random((3, 5, 4, 6, 6)))
+    counts = np.zeros((4, 4))
+    for turn, at in itertools.product(turned, np.ndindex(5, 6, 6)):
+        if objects[at]:
+            a, b = (values[at[0], :, at[1], at[2]].argmax() for values in (maps, turn))
+            counts[a, b] += 0.5
+            counts[b, a] += 0.5
+    assert np.allclose(grouping._exchanges(maps, turned, objects), counts)
     cells, share = grouping._won(maps)
     for b, scene in enumerate(grouping._scene_share(cells, objects)):
         won = [at for at in np.ndindex(5, 6, 6) if maps[at[0], :, at[1], at[2]].argmax() == b]
@@ -152,16 +144,31 @@ def test_overlap_and_share_of_scene_against_plain_definitions(monkeypatch):
 
 
 @cases(
-    "distance, expected",
-    ([[0, 0.1], [0.1, 0]], 1),  # one group: no neighbour to compare with
-    ([[0, 0.5], [0.5, 0]], 2),  # an overlap of exactly .5 is not enough
-    ([[0, 0.1, 0.12], [0.1, 0, 0.11], [0.12, 0.11, 0]], 1),
-    ([[0, 0.1, 0.9, 0.9], [0.1, 0, 0.9, 0.9], [0.9, 0.9, 0, 0.2], [0.9, 0.9, 0.2, 0]], 2),
-    ([[0, 0.6, 0.7], [0.6, 0, 0.8], [0.7, 0.8, 0]], 3),  # nothing overlaps enough
-    ([[0, 0.05, 0.48, 0.48], [0.05, 0, 0.48, 0.48], [0.48, 0.48, 0, 0.05], [0.48, 0.48, 0.05, 0]], 2),
+    "counts, expected",
+    ([[8, 6.4], [6.4, 8]], 1),
+    ([[8, 6.3], [6.3, 8]], 2),  # too seldom exchanged
+    ([[1, 9], [9, 1]], 1),  # exchanged by each turn, never kept
+    ([[0, 0], [0, 8]], 2),  # one wins nothing
+    ([[8, 8, 1], [8, 8, 7], [1, 7, 8]], 2),  # 7 / 8 for the second, but together (1 + 7) / sqrt(32 x 8)
+    ([[9, 9, 9, 0], [9, 9, 9, 0], [9, 9, 9, 0], [0, 0, 0, 5]], 2),  # three petals in a ring, and their centre
+    ([[8, 9, 0, 0], [9, 8, 0, 0], [0, 0, 8, 7], [0, 0, 7, 8]], 2),
+    ([[8]], 1),
 )
-def test_the_number_of_groups_is_chosen_from_the_data(distance, expected):
-    assert len(grouping._group(np.array(distance))) == expected
+def test_what_turning_exchanges_is_one_group(counts, expected):
+    counts = np.array(counts, float)
+    groups = grouping._group(counts)
+    assert len(groups) == expected and sorted(np.concatenate(groups)) == list(range(len(counts)))
+    order = np.random.default_rng(0).permutation(len(counts))
+    again = grouping._group(counts[np.ix_(order, order)])
+    assert {frozenset(order[group]) for group in again} == {frozenset(group) for group in groups}
+
+
+def test_turned_pictures_of_any_number_and_order_will_do(data, concepts):
+    maps, labels, features, objects, _ = data
+    few = np.random.default_rng(1).permutation(len(labels))[:20]
+    turned = planted_turns(maps, seed=4)
+    some = Turned(few, turned.maps[:, few])
+    assert np.array_equal(find_concepts(*data[:4], NAMES, some).members, concepts.members)
 
 
 def test_classes_are_matched_by_looks_and_not_without_them(data, monkeypatch):
@@ -169,7 +176,7 @@ def test_classes_are_matched_by_looks_and_not_without_them(data, monkeypatch):
     noise = np.random.default_rng(3).normal(size=features.shape)
     for descriptors, match in ((noise, 0.9), (features, 1.0)):
         monkeypatch.setattr(grouping, "MATCH", match)
-        assert find_concepts(maps, labels, descriptors, objects, NAMES).count == 10  # every group stays alone
+        assert found(maps, labels, descriptors, objects).count == 10  # every group stays alone
 
 
 def test_a_merge_across_classes_takes_the_mean_cosine_and_never_two_of_a_class(monkeypatch):
