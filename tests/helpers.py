@@ -84,11 +84,16 @@ def planted_concepts(layout=LAYOUT, places=PLACES, per_class=12, seed=0, side=14
     return maps, labels, features.transpose(0, 3, 1, 2), objects, parts
 
 
-def planted_turns(maps, seed=0, noise=0.2):
-    """What `turned_maps` would give: turning moves nothing that was planted, and vectors of a part change places."""
-    maps = torch.as_tensor(maps)
-    more = torch.randn(3, *maps.shape, generator=torch.Generator().manual_seed(seed), dtype=maps.dtype)
-    return Turned(np.arange(len(maps)), maps + noise * more)
+def planted_turns(maps, labels, layout=LAYOUT):
+    """What `turned_maps` would give: turning to the left and right moves each vector to the next of the same part."""
+    maps, turns = torch.as_tensor(maps), []
+    for step in (1, -1):
+        order = np.tile(np.arange(maps.shape[1]), (len(layout), 1))
+        for own, parts in zip(order, np.asarray(layout)):
+            for part in set(parts.tolist()):
+                own[parts == part] = np.roll(own[parts == part], step)
+        turns.append(torch.stack([one[order[label]] for one, label in zip(maps, labels)]))
+    return Turned(np.arange(len(maps)), torch.stack(turns))
 
 
 def picture_folder(folder, classes=("square", "stripes"), count=10, size=64, seed=0):

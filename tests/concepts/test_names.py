@@ -26,7 +26,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def concepts(data):
-    return find_concepts(*data[:4], CLASSES, planted_turns(data[0]))
+    return find_concepts(*data[:4], CLASSES, planted_turns(*data[:2]))
 
 
 def test_names_by_parts_number_doubles_by_iou_and_leave_strays_alone():
@@ -71,7 +71,7 @@ def test_the_file_of_names_shows_which_concept_is_which_and_names_carry_over(dat
     # another network: other vectors, numbers and noise; the same pictures, in another order
     order = np.random.default_rng(1).permutation(36)
     shuffled = np.random.default_rng(2).normal(maps[order][:, ::-1], 0.01)
-    turned = planted_turns(shuffled)
+    turned = planted_turns(shuffled, labels[order], LAYOUT[:, ::-1])
     other = find_concepts(shuffled, labels[order], features[order], objects[order], CLASSES, turned)
     names = names_from_file(path, other.winners(shuffled, labels[order], 40), [HASHES[i] for i in order], 5)
     for k, name in enumerate(names, start=1):
