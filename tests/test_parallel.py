@@ -31,9 +31,9 @@ def pictures(tmp_path_factory):
     return picture_folder(tmp_path_factory.mktemp("pictures") / "shapes")
 
 
-def torchrun(tmp_path, pictures, runs, before="", processes=2):
+def torchrun(home, pictures, runs, before="", processes=2):
     """`Study.train` in each process, for each (name of the folder, parameters) of `runs`; the finished command."""
-    script = tmp_path / "run.py"
+    script = home / "run.py"
     script.write_text(f"""
 import os, signal
 import asxai
@@ -42,13 +42,13 @@ from helpers import tiny_backbone
 recipe.load_backbone = lambda *_: tiny_backbone()
 {before}
 for name, parameters in {runs!r}:
-    study = asxai.Study.train({str(pictures)!r}, folder={str(tmp_path)!r} + "/" + name, **parameters)
-    with open(f"{tmp_path}/{{name}}-{{os.environ['RANK']}}.txt", "w") as file:
+    study = asxai.Study.train({str(pictures)!r}, folder={str(home)!r} + "/" + name, **parameters)
+    with open(f"{home}/{{name}}-{{os.environ['RANK']}}.txt", "w") as file:
         print(study.metrics, study.prototypes.to_csv(), file=file)
     if os.environ["RANK"] == "0":  # what one does alone waits for nobody
         study.predict_split(study.data.test), study.concepts()
 """)
-    environment = os.environ | {"ASXAI_RUNS": str(tmp_path / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"ASXAI_RUNS": str(home / "runs"), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
@@ -58,28 +58,7 @@ def assert_near(a, b, tolerance, what):
     assert difference <= tolerance, f"{what} differs by {difference}"
 
 
-def test_two_processes_give_the_weights_prototypes_and_accuracy_of_one(pictures, tmp_path):
-    """Batches of 5 are no multiple of 2; one run in which features are fixed, one in which everything is trained."""
-    runs = [("head", HEAD), ("whole", WHOLE)]
-    done = torchrun(tmp_path, pictures, runs)
-    assert done.returncode == 0, done.stderr
-    for name, parameters in runs:
-        one = asxai.Study.train(pictures, folder=tmp_path / "one" / name, **parameters)
-        two = asxai.Study.load(tmp_path / name)
-        for key, value in one.model.state_dict().items():
-            if key != "last_layer.weight":  # its optimum is flat: L-BFGS stops where the loss no longer falls
-                assert_near(two.model.state_dict()[key], value, 1e-5, f"{name}: {key}")
-        place = ["class", "basis", "picture", "row", "column"]
-        assert one.prototypes[place].equals(two.prototypes[place])
-        assert one.metrics["test_accuracy"] == two.metrics["test_accuracy"]
-        for column in ("total", "validation_loss"):  # after the last layer as well
-            assert_near(torch.tensor(two.log[column]), torch.tensor(one.log[column]), 1e-4, f"{name}: {column}")
-        first, second = (tmp_path / f"{name}-{rank}.txt" for rank in (0, 1))
-        assert first.read_text() == second.read_text(), "each process has the study"
-
-
-def test_a_killed_process_ends_all_and_the_next_start_goes_on(pictures, tmp_path):
-    killed = """
+KILLED = """
 epoch = training.Trainer._epoch
 def dies(self, generator):
     if os.environ["RANK"] == "1" and len(self.log) == 2:
@@ -87,18 +66,61 @@ def dies(self, generator):
     return epoch(self, generator)
 training.Trainer._epoch = dies
 """
-    done = torchrun(tmp_path, pictures, [("study", HEAD)], killed)
-    assert done.returncode != 0 and "Signal 9 (SIGKILL)" in done.stderr
-    checkpoint = tmp_path / "study" / "checkpoint.safetensors"
-    steps = len(json.loads(load_tensors(checkpoint)[1])["log"])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def killed(home, pictures):
+    """A start in which a process is killed while it trains: the command, and how many steps were kept."""
+    command = torchrun(home, pictures, [("killed", HEAD)], KILLED)
+    return command, len(json.loads(load_tensors(home / "killed" / "checkpoint.safetensors")[1])["log"])
+
+
+@pytest.fixture(scope="module")
+def again(home, pictures, killed):
+    """The next start, which goes on and then trains two more studies, for each start imports torch three times."""
+    return torchrun(home, pictures, [("killed", HEAD), ("head", HEAD), ("whole", WHOLE)])
+
+
+@pytest.fixture(scope="module")
+def alone(pictures, tmp_path_factory):
+    """What one process trains: a run in which features are fixed, and one in which everything is trained."""
+    runs, folder = {"head": HEAD, "whole": WHOLE}, tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "load_backbone", lambda *_: tiny_backbone())
+        return {name: asxai.Study.train(pictures, folder=folder / name, **run) for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("name", ["head", "whole"])
+def test_two_processes_give_the_weights_prototypes_and_accuracy_of_one(home, again, alone, name):
+    """Batches of 5 are no multiple of 2."""
+    assert again.returncode == 0, again.stderr
+    one, two = alone[name], asxai.Study.load(home / name)
+    for key, value in one.model.state_dict().items():
+        if key != "last_layer.weight":  # its optimum is flat: L-BFGS stops where the loss no longer falls
+            assert_near(two.model.state_dict()[key], value, 1e-5, f"{name}: {key}")
+    place = ["class", "basis", "picture", "row", "column"]
+    assert one.prototypes[place].equals(two.prototypes[place])
+    assert one.metrics["test_accuracy"] == two.metrics["test_accuracy"]
+    for column in ("total", "validation_loss"):  # after the last layer as well
+        assert_near(torch.tensor(two.log[column]), torch.tensor(one.log[column]), 1e-4, f"{name}: {column}")
+    first, second = (home / f"{name}-{rank}.txt" for rank in (0, 1))
+    assert first.read_text() == second.read_text(), "each process has the study"
+
+
+def test_a_killed_process_ends_all_and_the_next_start_goes_on(home, killed, again, alone):
+    command, steps = killed
+    assert command.returncode != 0 and "Signal 9 (SIGKILL)" in command.stderr
     assert steps == 2, "what was done before is kept"
-    done = torchrun(tmp_path, pictures, [("study", HEAD)], "print('again')")
-    assert done.returncode == 0, done.stderr
-    one = asxai.Study.train(pictures, folder=tmp_path / "one", **HEAD)
-    two = asxai.Study.load(tmp_path / "study")
+    assert again.returncode == 0, again.stderr
+    two = asxai.Study.load(home / "killed")
     for key in ("basis_vectors", "add_on.0.weight"):
-        assert_near(two.model.state_dict()[key], one.model.state_dict()[key], 1e-5, key)
-    assert signal.SIGKILL == 9 and not checkpoint.exists()
+        assert_near(two.model.state_dict()[key], alone["head"].model.state_dict()[key], 1e-5, key)
+    assert signal.SIGKILL == 9 and not (home / "killed" / "checkpoint.safetensors").exists()
 
 
 def test_an_error_of_a_lost_neighbour_is_a_sentence(monkeypatch):

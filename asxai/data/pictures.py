@@ -5,10 +5,13 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:  # elsewhere where it is used: processes that draw pictures start in a tenth of the time without it
+    import torch
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SMALLEST_SIDE = 16  # pixels; below this there is nothing to see
@@ -40,6 +43,8 @@ def read_picture(source) -> Image.Image:
         name = getattr(source, "filename", "") or "PIL picture"
         _check_size(source.size, name)
         return _decode(source, name)
+    import torch
+
     if isinstance(source, torch.Tensor):
         return _from_array(_tensor_pixels(source), "tensor")
     if isinstance(source, np.ndarray):
@@ -56,6 +61,8 @@ def picture_list(pictures) -> tuple[list, bool]:
     An array or tensor of pixels is a picture if it has 2 or 3 axes and several if it has 4; any other array, a column
     of a table, a generator, a view of a dictionary and the like are collections. Raises DataError for none at all.
     """
+    import torch
+
     if getattr(pictures, "ndim", 0) > 1 and not isinstance(pictures, np.ndarray | torch.Tensor):
         raise DataError("pictures: this is a whole table. Give the column that holds paths or pictures.")
     if isinstance(pictures, dict | set):
@@ -73,12 +80,14 @@ def picture_list(pictures) -> tuple[list, bool]:
     return found, False
 
 
-def to_batch(sources, size: int) -> torch.Tensor:
+def to_batch(sources, size: int) -> "torch.Tensor":
     """Read pictures as one uint8 tensor (picture, 3, size, size).
 
     Each is resized (bicubic, smoothed) so that its short side is `size` pixels, and cropped around its centre.
     `sources` are any that `read_picture` takes. Raises DataError as `read_picture` does.
     """
+    import torch
+
     if isinstance(sources, (str, os.PathLike, Image.Image)):
         raise DataError(f"sources: {sources!r} is a single picture. Give a list, such as [picture].")
     check_whole("size", size, SMALLEST_SIDE)
@@ -179,7 +188,7 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _tensor_pixels(tensor: torch.Tensor) -> np.ndarray:
+def _tensor_pixels(tensor: "torch.Tensor") -> np.ndarray:
     tensor = tensor.detach().cpu()
     tensor = tensor[None] if tensor.ndim == 2 else tensor
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):

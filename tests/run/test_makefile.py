@@ -58,6 +58,12 @@ def test_any_text_arrives_as_it_was_typed(checkout, tmp_path, monkeypatch, text)
     assert plan.find_data_set(text) == str(folder.resolve())
 
 
+def test_compiled_modules_are_kept_whatever_a_container_says(checkout):
+    """Else each of dozens of processes compiles torch and SciPy anew, for more seconds than most tests take."""
+    assert called(checkout, "figures", PYTHONDONTWRITEBYTECODE="1") == (0, "")
+    assert "PYTHONDONTWRITEBYTECODE" not in json.loads((checkout / "given").read_text())[1]
+
+
 def test_one_folder_or_several(tmp_path, monkeypatch):
     """The whole text is a folder where there is one of that name; else lines, else words are names."""
     for name in ("a b", "a", "c"):

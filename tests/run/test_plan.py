@@ -169,6 +169,7 @@ def test_the_beginning_of_a_name_is_enough(places, capsys, at_once):
 
 
 def test_the_quick_path_imports_nothing_heavy():
-    """So that `make figures` with nothing to do ends at once."""
-    code = "import sys, asxai.run.plan; print(sorted({'torch', 'papermill', 'nbformat', 'tqdm'} & set(sys.modules)))"
+    """So that `make figures` with nothing to do ends at once, and processes that draw pictures begin at once."""
+    code = "import sys, asxai.run.plan; heavy = {'torch', 'papermill', 'nbformat', 'tqdm'} & set(sys.modules)\n"
+    code += "import asxai.data.sources; print(sorted(heavy | {'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
