@@ -205,7 +205,7 @@ def sheet(study: "Study", concepts: Concepts, class_name: str, count: int = 6, p
     seen, prevalence = test.take(test.labels == label), np.full(concepts.count, np.nan)
     if len(seen):
         prevalence = concepts.prevalence(concepts.winners(own_class_maps(study, seen), seen.labels))
-    names = list(method.names(label))
+    names = [concepts.names_in(label)[k - 1] for k in of_class]  # not where the part under it is another one
     if not named_by_parts(study):
         names = [name if name == f"concept {k}" else f"{k}: {name}" for k, name in zip(of_class, names)]
     masks = [method.masks(few, label, study.config.size)[:, k].numpy() for k, few in enumerate(best)]
@@ -243,7 +243,7 @@ def named_parts(study: "Study", concepts: Concepts) -> pd.DataFrame:
     parts = true_parts(test)[1] if test.parts is not None else np.zeros((len(test), 0), int)
     for label, class_name in enumerate(study.class_names):
         cells = np.bincount(parts[test.labels == label].ravel(), minlength=len(part_names) + 1)[1:]
-        names = [concepts.names[k - 1] for k in concepts.of_class(label)]
+        names = [concepts.names_in(label)[k - 1] for k in concepts.of_class(label)]
         for part, share in zip(part_names, cells / max(cells.sum(), 1)):
             if share >= 0.01:
                 rows.append((class_name, part, share, any(is_named_after(name, part) for name in names)))
