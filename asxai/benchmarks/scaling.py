@@ -1,9 +1,11 @@
 """What a study of many pictures takes: memory and seconds, each measured in a process of its own.
 
-    python -m asxai.benchmarks.scaling 30000 336 cuda       prints a row as JSON
+    python -m asxai.benchmarks.scaling 30000 336 cuda                       prints a row as JSON
+    python -m asxai.benchmarks.scaling 37322 336 cpu '{"backbone": "cheap"}'     as many as AwA2 has, see `cheap`
 
-Pictures are drawn, as many as asked for, in the folder layout of AwA2: a folder for each of 50 classes. Every part that
-grows with the data set is in the time: features, groups of patches, training, replacement, concepts, predictions.
+Pictures are drawn, as many as asked for, and lie as those of AwA2 do where its archive was unpacked: files
+`JPEGImages/class/class_10001.jpg` of 50 classes, found under the name "awa2". Every part that grows with the data set
+is in the time: checking, features, groups of patches, training, replacement, concepts, predictions.
 """
 
 import json
@@ -17,8 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from PIL import Image
+from torch import nn
 
 CLASSES = 50
 COLOURS = np.random.default_rng(0).integers(60, 255, (CLASSES, 3))
@@ -35,11 +39,26 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1024**3
 
 
+def cheap() -> nn.Module:
+    """A network for `backbone=` that takes next to no time, with maps `(picture, 304, size / 16, size / 16)`.
+
+    That is the shape of the default backbone's. All that grows with the number of pictures is then as with that one,
+    but for its convolutions, which take as long for each picture.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.AvgPool2d(16), nn.Conv2d(3, 304, 1), nn.ReLU())
+
+
 def draw(folder: Path, count: int, side: int = 128):
     """`count` pictures in the classes of `folder`, each a blot of its class's colour at its own place, on noise."""
     for label in range(CLASSES):
-        (folder / f"class{label:02}").mkdir(parents=True, exist_ok=True)
+        (folder / _name(label)).mkdir(parents=True, exist_ok=True)
     Parallel(n_jobs=os.cpu_count(), batch_size=100)(delayed(_draw)(folder, number, side) for number in range(count))
+
+
+def _name(label):
+    return f"drawn+class{label:02}"  # AwA2 writes a space as a plus
 
 
 def _draw(folder, number, side):
@@ -48,16 +67,22 @@ def _draw(folder, number, side):
     row, column, radius = *rng.uniform(0.3, 0.7, 2), rng.uniform(0.1, 0.25)
     y, x = np.mgrid[:side, :side] / side
     pixels[np.hypot((y - row) * (1 + label % 3), x - column) < radius] = COLOURS[label]
-    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{label:02}" / f"{number:06}.jpg", quality=85)
+    file = f"{_name(label)}_{10001 + number // CLASSES}.jpg"
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / _name(label) / file, quality=85)
 
 
 def measured(count: int, size: int = 64, device: str = "cpu", **parameters) -> dict:
-    """`pictures`, `size`, `device`, `seconds` and `peak` in GiB of a study of so many pictures, in its own process."""
+    """`pictures`, `size`, `device`, `seconds` and `peak` in GiB of a study of so many pictures, in its own process.
+
+    `processor` are the seconds that it computed, summed over cores: on a shared machine they say more.
+    parameters: of `asxai.Config`; backbone may also be "cheap", for `cheap`.
+    """
     with tempfile.TemporaryDirectory(prefix="asxai-") as folder:
-        draw(Path(folder) / "JPEGImages", count)
+        draw(Path(folder) / "awa2" / "Animals_with_Attributes2" / "JPEGImages", count)
         given = [str(count), str(size), device, json.dumps(parameters), folder]
         command = [sys.executable, "-m", "asxai.benchmarks.scaling", *given]
-        environment = os.environ | {"ASXAI_RUNS": os.path.join(folder, "runs"), "ASXAI_PROGRESS": os.devnull}
+        environment = os.environ | {"ASXAI_DATA": folder, "ASXAI_RUNS": os.path.join(folder, "runs")}
+        environment["ASXAI_PROGRESS"] = os.devnull
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
@@ -67,14 +92,23 @@ def measured(count: int, size: int = 64, device: str = "cpu", **parameters) -> d
 def _in_its_own_process(count, size, device, parameters, folder):
     from ..study import Study  # before the clock starts
 
-    start, before = time.perf_counter(), peak_gib()
+    start, before, processor = time.perf_counter(), peak_gib(), _processor_seconds()
     settings = ONCE | {"size": size} | parameters
-    study = Study.train(Path(folder) / "JPEGImages", device=device, folder=Path(folder) / "study", **settings)
+    if settings.get("backbone") == "cheap":
+        settings = settings | {"backbone": cheap(), "weights": "pretrained"}  # those that it has
+    study = Study.train("awa2", device=device, folder=Path(folder) / "study", **settings)
     trained = time.perf_counter() - start
     study.concepts()
     accuracy = float((study.predict_split(study.data.test).labels == study.data.test.labels).mean())
-    row = dict(pictures=count, size=size, device=device, seconds=time.perf_counter() - start, training=trained)
+    row = dict(pictures=sum(map(len, study.data.splits.values())), classes=len(study.class_names), size=size)
+    row |= dict(device=device, seconds=time.perf_counter() - start, processor=_processor_seconds() - processor)
+    row |= dict(training=trained)
     print(json.dumps(row | dict(peak=peak_gib(), imports=before, accuracy=accuracy, kept=study.config.cache_gb)))
+
+
+def _processor_seconds():
+    """What this process has computed so far, with those that it waited for: other processes do not make it longer."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 if __name__ == "__main__":

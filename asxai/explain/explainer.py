@@ -205,7 +205,8 @@ class Explainer:
         for i, label in enumerate(labels.tolist()):
             names = self.concepts.names_in(label)
             judgement = judge(scores[i], label, class_names, names, self.rules, seen.similarity[i], tiers[i])
-            numbers = (softmax[i], judgement, scores[i], probable[i], masks[i], seen.similarity[i])
+            # pixels of its own, or whoever keeps one explanation would keep those of the whole batch
+            numbers = (softmax[i], judgement, scores[i], probable[i], masks[i].copy(), seen.similarity[i])
             network = None
             if seen.network is not None:
                 best, fit = int(seen.network[i].argmax()), self.study.metrics["network"]
@@ -213,7 +214,7 @@ class Explainer:
                 network = Decision(class_names[best], float(seen.network[i, best]), *fidelity)
             said = {"assurance": assurances[i], "network": network}
             known = (*numbers, seen.exemplars[i], seen.sources[i])
-            explanations.append(Explanation(channels_last[i], class_names, names, *known, **said))
+            explanations.append(Explanation(channels_last[i].copy(), class_names, names, *known, **said))
         return explanations
 
     def _nearest(self, similarity, labels):

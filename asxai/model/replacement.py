@@ -18,11 +18,16 @@ from .protocnn import LARGEST_WEIGHT, WRONG_CLASS, ProtoCNN
 @torch.inference_mode()
 def standardise(model: ProtoCNN, features: Tensor, batch_size: int):
     """Set the model's `feature_mean` and `feature_std`, per channel over training pictures and cells."""
-    sums = []
-    for _, batch in shared_batches(features, batch_size):
+    # In one tensor that is there before the first batch: small new ones between large ones that are freed would keep
+    # the allocator from using these places again, and memory would grow with every batch
+    sums = torch.empty(-(-len(features) // batch_size), 2, model.feature_mean.numel(), dtype=torch.float64)
+    counts = []
+    for number, (_, batch) in enumerate(shared_batches(features, batch_size)):
         x = model.backbone_map(to_device(batch, model.device)).cpu().double()  # not every GPU has double precision
-        sums.append((x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.shape[0] * x.shape[2:].numel()))
-    total, square, count = (sum(values) for values in zip(*parallel.dealt(sums)))
+        sums[number, 0], sums[number, 1] = x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3))
+        counts.append(x.shape[0] * x.shape[2:].numel())
+    parts = parallel.dealt([(*both.clone(), count) for both, count in zip(sums, counts)])
+    total, square, count = (sum(values) for values in zip(*parts))
     mean = total / count
     std = (square / count - mean.square()).clamp(min=0).sqrt()
     std[std < 1e-6] = 1  # a dead channel stays zero instead of becoming noise

@@ -139,3 +139,12 @@ def test_of_a_batch_nothing_is_left_when_the_next_is_read(study, explainer, monk
     monkeypatch.setattr(explainer, "look", seen)
     assert sum(1 for _ in explainer.stream(study.data.test.paths[:5])) == 5
     assert left == [[], [False], [False, False]]
+
+
+def test_who_keeps_one_explanation_keeps_its_pixels_alone(study, explainer):
+    """A folder is explained with the last of a batch in hand: the others' pictures and masks must not hang on it."""
+    kept = explainer.explain(study.data.test.paths[:3])[1]
+    for pixels in (kept.picture, kept.masks):
+        assert pixels.base is None and pixels.flags.owndata, "no view of an array of several pictures"
+    (picture,) = study.pictures(study.data.test.paths[1:2])
+    assert (kept.picture == picture).all() and kept.picture.nbytes == picture.nbytes

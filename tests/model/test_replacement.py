@@ -1,5 +1,10 @@
 """Vectors become patches of real pictures, against brute force; then the last layer, against its definition."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -65,3 +70,35 @@ def test_standardised_features_have_mean_zero_and_deviation_one():
     torch.testing.assert_close(scaled.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
     expected = torch.tensor([1, 1, 1, 1, 0.0])
     torch.testing.assert_close(scaled.std(dim=(0, 2, 3), correction=0), expected, atol=1e-5, rtol=0)
+
+
+GROWTH = """
+import re, torch
+from asxai.config import Config
+from asxai.data.features import Rows
+from asxai.model import recipe, replacement
+
+held = []
+
+
+def read(order):  # features of the default backbone, in batches of 32 pictures, made up
+    for index in order:
+        status = open("/proc/self/status").read()
+        held.append(int(re.search(r"VmRSS:\\s*(\\d+)", status)[1]) / 1024)
+        yield torch.ones(len(index), 304, 11, 11, dtype=torch.float16)
+
+
+model, rows = recipe.build_model(Config.of("bench", size=64, weights="random"), 20), Rows(read, 32 * 40)
+replacement.standardise(model, rows, 32)
+print(len(held), held[-1] - held[9])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says there what a process holds")
+def test_memory_stays_flat_from_batch_to_batch_where_freed_memory_is_kept():
+    """With the Makefile's settings a small tensor that stays from each batch once made 15 MiB a batch unusable."""
+    kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+    command = [sys.executable, "-c", GROWTH]
+    done = subprocess.run(command, env=os.environ | kept, capture_output=True, text=True, check=True)
+    batches, grown = done.stdout.split()
+    assert int(batches) == 40 and float(grown) < 50, "MiB, over the last thirty batches"
