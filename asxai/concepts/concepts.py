@@ -125,9 +125,9 @@ class Concepts:
     def table(self) -> pd.DataFrame:
         """A row per class and concept that it has: `class`, `concept`, `name`, `vectors` (their numbers), `count`."""
         rows = []
-        for label, (class_name, members) in enumerate(zip(self.class_names, self.members)):
+        for class_name, members in zip(self.class_names, self.members):
             for k in np.unique(members):
-                vectors, name = np.flatnonzero(members == k), self.names_in(label)[k - 1] if k else "background"
+                vectors, name = np.flatnonzero(members == k), self.names[k - 1] if k else "background"
                 rows.append((class_name, int(k), name, ", ".join(map(str, vectors)), len(vectors)))
         return pd.DataFrame(rows, columns=["class", "concept", "name", "vectors", "count"])
 
