@@ -34,7 +34,7 @@ class Turned(NamedTuple):
 def turned_maps(study: "Study", split: Split) -> Turned:
     """Maps of the turned pictures of each class: `PER_CLASS` of them, spread evenly over the class's in the split.
 
-    Features are kept by content below `runs/cache`, so that studies with the same backbone and pictures share them.
+    Features are kept by content among all features, so that studies with the same backbone and pictures share them.
     """
     members = (np.flatnonzero(split.labels == label) for label in range(len(study.class_names)))
     chosen = np.concatenate([its[evenly(len(its), PER_CLASS)] for its in members])
