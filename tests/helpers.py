@@ -78,7 +78,10 @@ def planted_concepts(layout=LAYOUT, places=PLACES, per_class=12, seed=0, side=14
         scenes = [0.45 * (cells[..., 1] >= 7) + 0.1, 0.45 * (cells[..., 1] < 7) + 0.1]
         for b, part in enumerate(layout[label]):
             maps[i, b] += scenes[b % 2] if part < 0 else 0.9 * bumps[part]
-        features[i] += offsets[label] + np.where(parts[i, ..., None] > 0, looks[parts[i] - 1], scene)
+        # the nearest part; at its rim both that and the scene are seen
+        part = np.array([0, *bumps])[np.argmax([0 * cells[..., 0], *bumps.values()], axis=0)]
+        share = np.select([parts[i] > 0, binary_dilation(parts[i] > 0)], [1, 0.5])[..., None]
+        features[i] += offsets[label] + share * looks[part] + (1 - share) * scene
     features *= np.r_[np.ones(23), 1000.0]  # one channel, of nothing but noise and the class's offset, is much larger
     objects = binary_dilation(parts > 0, [[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])  # with a rim of what is around them
     return maps, labels, features.transpose(0, 3, 1, 2), objects, parts

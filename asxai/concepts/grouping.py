@@ -1,5 +1,5 @@
-"""Grouping: basis vectors that turning the picture exchanges are a concept, and so are groups of two classes that look
-alike.
+"""Grouping: basis vectors that turning the picture exchanges are a concept, and so are groups of two classes of which
+each takes the other for itself.
 
 No labels of parts are used.
 """
@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
 from .concepts import Concepts, default_names
 from .turning import Turned
 
 SCENE = 0.5  # share of a vector's cells that show no object, above which it is background
-EXCHANGED = 0.8  # cells that turning exchanges between two groups of a class, over those that each keeps, to join them
-MATCH = 0.2  # similarity from which on concepts of different classes become one
+EXCHANGED = 0.8  # cells that turning exchanges between two vectors of a class, over those that each keeps, to join them
+MATCH = 0.5  # share of their cells that two groups of different classes take for the other, each way, to become one
 LEAST_WON = 0.002  # share of its class's cells below which what a vector wins is too little to judge it by
 STRONGEST = 0.01  # share of its class's cells, those of its highest cosines, by which it is judged then
 
@@ -32,16 +34,16 @@ def find_concepts(activations, labels, descriptors, objects, class_names, turned
     2. Background. A vector is background if more than half of its cells show no object. The vector of each class with
        the lowest share is kept in any case.
     3. Groups, by what turning exchanges; cosines of vectors say nothing, for they are trained to be orthogonal. Let
-       C_ab be the object cells that a wins in the picture as it is and b in the turned one, or b and a. Two groups are
-       exchanged as often as they are kept where C_ab / sqrt(C_aa C_bb) is 1, as for two doubles, and for two petals
-       that differ in where they point. The two of the highest ratio are joined, and their counts added, until none
-       reaches `EXCHANGED`.
-    4. Across classes. A group is described by its mean feature, in standard deviations over all cells, less that of all
-       foreground cells of its class (what the whole class looks like), at unit length. The two concepts of the highest
-       mean similarity between their groups become one until that falls below `MATCH`; two groups of a class never do.
-       Similarity is the cosine c, corrected as kappa is: (c - a) / (1 - a), where a is what unrelated groups have in
-       common only because the same things were subtracted, 1 / n for two classes of n groups that share all others.
-       A class of one group differs from itself in nothing, so that it stays alone.
+       C_ab be the object cells that a wins in the picture as it is and b in the turned one, or b and a. Two vectors are
+       exchanged as often as they are kept where C_ab / sqrt(C_aa C_bb) is 1, as for two doubles, and above it for two
+       petals that differ in where they point. Average linkage joins groups until no mean ratio reaches `EXCHANGED`.
+    4. Across classes, by what each would be in the other. A group is described by its mean feature, in standard
+       deviations over all cells, less that of all foreground cells of its class (what the whole class looks like). An
+       object cell of another class, less the mean of its own, would be a cell of the group to which it has the highest
+       cosine. Two groups are as much alike as the smaller of two shares: of the cells of each that would be the
+       other's. The two concepts of the highest mean likeness between their groups become one until that falls below
+       `MATCH`; two groups of a class never do. A class of one group differs from itself in nothing, so that it stays
+       alone.
 
     Concepts are numbered by the share of cells that they win, averaged over classes, largest first. Neither the order
     of pictures, classes nor vectors matters.
@@ -60,7 +62,7 @@ def find_concepts(activations, labels, descriptors, objects, class_names, turned
         groups += _groups_of_class(label, *of_class, scale, counts)
     # by what they are, not by where they stand, so that no tie below depends on the order of classes and vectors
     groups.sort(key=lambda group: (-group.share, group.strength))
-    concept = _match(groups)
+    concept = _match(_likeness(groups, labels, descriptors, scale), np.array([group.label for group in groups]))
     shares = np.bincount(concept, [group.share for group in groups]).round(12)  # 0 for numbers that were merged away
     order = [k for k in np.argsort(-shares, kind="stable") if k in concept]
     members = np.zeros((len(class_names), activations.shape[1]), np.int64)
@@ -72,13 +74,15 @@ def find_concepts(activations, labels, descriptors, objects, class_names, turned
 class _Group(NamedTuple):
     label: int
     vectors: np.ndarray  # numbers of its vectors
-    descriptor: np.ndarray  # (channel,), of unit length
+    cells: torch.Tensor  # (picture of its class, cell): object cells that it wins, in parts where others win as well
+    mean: np.ndarray  # (channel,): mean feature of its class's foreground
+    descriptor: np.ndarray  # (channel,): how its own differs from that, of unit length
     share: float  # of its class's cells
     strength: float  # mean cosine
 
 
 def _groups_of_class(label, maps, features, objects, scale, exchanges):
-    """Steps 1 to 3, and the descriptors of step 4; maps, features and objects are those of one class's pictures."""
+    """Steps 1 to 3, and what step 4 needs of a group; maps, features and objects are those of one class's pictures."""
     cells, share = _won(maps)
     strength = maps.double().mean(dim=(0, 2, 3)).numpy()
     scene = _scene_share(cells, objects)
@@ -88,15 +92,16 @@ def _groups_of_class(label, maps, features, objects, scale, exchanges):
     # sums over cells, (basis, channel): in float32 within a picture, which spares a copy of all features in float64
     sums = torch.bmm(cells, features.flatten(2).transpose(1, 2)).double().sum(dim=0).numpy()
     counts = cells.double().sum(dim=(0, 2)).numpy()
-    groups = []
+    mean, groups = sums.sum(axis=0) / counts.sum(), []
     for number in _group(exchanges[np.ix_(vectors, vectors)]):
-        difference = sums[number].sum(axis=0) / counts[number].sum() - sums.sum(axis=0) / counts.sum()
+        difference = sums[number].sum(axis=0) / counts[number].sum() - mean
         # where the class has no other group, all that is left is rounding, which must not become a direction
         descriptor = difference * scale * (len(number) < len(vectors))
         descriptor /= max(np.linalg.norm(descriptor), 1e-12)
         chosen = vectors[number]
-        won, mean = share[chosen].sum().round(12), strength[chosen].mean().round(12)
-        groups.append(_Group(label, chosen, descriptor, won, mean))
+        won, strong = share[chosen].sum().round(12), strength[chosen].mean().round(12)
+        on_objects = cells[:, number].sum(dim=1) * objects.flatten(1)
+        groups.append(_Group(label, chosen, on_objects, mean, descriptor, won, strong))
     return groups
 
 
@@ -131,36 +136,44 @@ def _exchanges(maps, turned, objects):
 
 def _group(counts):
     """Numbers of the vectors in each group, from the exchanges of all pairs, `(basis, basis)`, see `find_concepts`."""
-    counts, groups = counts.copy(), [np.array([vector]) for vector in range(len(counts))]
-    while len(groups) > 1:
-        kept = np.sqrt(counts.diagonal().clip(1))  # of a cell at least: some win none
-        ratio = np.tril(counts / np.outer(kept, kept), -1).round(9)
-        if ratio.max() < EXCHANGED:
-            break
-        second, first = np.unravel_index(ratio.argmax(), ratio.shape)
-        groups[first] = np.concatenate([groups[first], groups.pop(second)])
-        counts[first] += counts[second]
-        counts[:, first] += counts[:, second]
-        counts = np.delete(np.delete(counts, second, axis=0), second, axis=1)
-    return groups
+    if len(counts) == 1:
+        return [np.array([0])]
+    kept = np.sqrt(counts.diagonal().clip(1))  # of a cell at least: some win none
+    ratio = (counts / np.outer(kept, kept)).round(9)
+    top = max(ratio.max(), EXCHANGED)  # SciPy joins what is near, and the mean of top - ratio is top - its mean
+    tree = linkage(squareform(top - ratio, checks=False), "average")
+    number = fcluster(tree, top - EXCHANGED + 1e-9, "distance")
+    return [np.flatnonzero(number == k) for k in np.unique(number)]
 
 
-def _match(groups):
-    """The concept of each group: any whole number, the same for groups that were joined."""
-    descriptors = np.stack([group.descriptor for group in groups])
-    labels = np.array([group.label for group in groups])
-    count = np.bincount(labels)[labels].astype(float)  # groups of each group's class
-    # that of e_x - mean(e) and e_y - mean(e) for two classes that share all but one of the orthogonal directions e
-    norms = np.sqrt(count * (count - 1))
-    alike = (np.minimum.outer(count, count) - 1) / np.maximum(np.outer(norms, norms), 1)
-    cosine = (descriptors @ descriptors.T - alike) / (1 - alike).clip(1e-9)
+def _likeness(groups, labels, features, scale):
+    """How much alike two groups of different classes are, `(group, group)`, in [0, 1]: step 4 of `find_concepts`."""
+    of_class = np.array([group.label for group in groups])
+    directions = torch.from_numpy(np.stack([group.descriptor for group in groups]) * scale).float()
+    taken = np.zeros((len(groups), len(groups)))  # share of the cells of one that would be cells of the other
+    for label in np.unique(of_class):
+        own = np.flatnonzero(of_class == label)
+        mean = torch.from_numpy(groups[own[0]].mean).float()
+        towards = directions @ (features[labels == int(label)].flatten(2) - mean[:, None])  # (picture, group, cell)
+        for other in np.setdiff1d(of_class, label):
+            theirs = np.flatnonzero(of_class == other)
+            nearest = towards[:, theirs].argmax(dim=1).flatten().numpy()
+            for k in own:
+                cells = groups[k].cells.flatten().numpy()
+                taken[k, theirs] = np.bincount(nearest, cells, len(theirs)) / max(cells.sum(), 1e-9)
+    told = np.array([group.descriptor.any() for group in groups])  # else cells have no reason to be its own
+    return np.minimum(taken, taken.T) * np.outer(told, told)
+
+
+def _match(likeness, labels):
+    """The concept of each group, from likeness `(group, group)`: any whole number, the same for those that joined."""
     # minus infinity within a class: means keep it, and so concepts that share a class never meet
-    cosine = np.where(labels[:, None] == labels, -np.inf, cosine.round(9))
-    concept, sizes = np.arange(len(groups)), np.ones(len(groups))
-    while cosine.max() >= MATCH:
-        i, j = np.unravel_index(cosine.argmax(), cosine.shape)
-        cosine[i] = cosine[:, i] = (sizes[i] * cosine[i] + sizes[j] * cosine[j]) / (sizes[i] + sizes[j])
-        cosine[j] = cosine[:, j] = -np.inf
+    mean = np.where(labels[:, None] == labels, -np.inf, likeness.round(9))
+    concept, sizes = np.arange(len(labels)), np.ones(len(labels))
+    while mean.max() >= MATCH:
+        i, j = np.unravel_index(mean.argmax(), mean.shape)
+        mean[i] = mean[:, i] = (sizes[i] * mean[i] + sizes[j] * mean[j]) / (sizes[i] + sizes[j])
+        mean[j] = mean[:, j] = -np.inf
         concept[concept == j] = i
         sizes[i] += sizes[j]
     return concept

@@ -181,13 +181,12 @@ def test_classes_are_matched_by_looks_and_not_without_them(data, monkeypatch):
         assert found(maps, labels, descriptors, objects).count == 10  # every group stays alone
 
 
-def test_a_merge_across_classes_takes_the_mean_cosine_and_never_two_of_a_class(monkeypatch):
-    def matched(cosines, labels, least):
+def test_a_merge_across_classes_takes_the_mean_likeness_and_never_two_of_a_class(monkeypatch):
+    def matched(likeness, labels, least):
         monkeypatch.setattr(grouping, "MATCH", least)
-        unit = np.linalg.cholesky(np.array(cosines))  # vectors with these cosines
-        return grouping._match([grouping._Group(c, None, row, 0, 0) for c, row in zip(labels, unit)]).tolist()
+        return grouping._match(np.array(likeness, float), np.array(labels)).tolist()
 
-    # 0 and 1 join (.9); to 2, of a third class, their mean cosine is (.8 + .6) / 2
+    # 0 and 1 join (.9); to 2, of a third class, their mean likeness is (.8 + .6) / 2
     three = [[1, 0.9, 0.8], [0.9, 1, 0.6], [0.8, 0.6, 1]]
     assert len(set(matched(three, [0, 1, 2], 0.699))) == 1 and matched(three, [0, 1, 2], 0.701) == [0, 0, 2]
     four = [[1, 0.9, 0.8, 0.5], [0.9, 1, 0.8, 0.5], [0.8, 0.8, 1, 0.2], [0.5, 0.5, 0.2, 1]]
@@ -197,18 +196,27 @@ def test_a_merge_across_classes_takes_the_mean_cosine_and_never_two_of_a_class(m
     assert matched(three, [0, 1, 1], 0.1) == [0, 0, 2] and matched(three, [0, 0, 1], 0.1) == [0, 1, 0]
 
 
-@pytest.mark.parametrize("first, second", [(2, 2), (3, 3), (3, 4), (6, 4)])
-def test_unrelated_groups_do_not_match_because_the_same_was_subtracted(first, second, monkeypatch):
-    """Classes share all directions but the last of each: in the smaller class exactly one is its own."""
-    monkeypatch.setattr(grouping, "MATCH", 1e-6)
-    shared, axes = min(first, second) - 1, np.eye(first + second)
-    looks = [[*range(shared), *range(shared, first)], [*range(shared), *range(first, first + second - shared)]]
-    groups = []
-    for label, chosen in enumerate(looks):
-        directions = axes[chosen] - axes[chosen].mean(axis=0)
-        groups += [grouping._Group(label, None, d / np.linalg.norm(d), 0, 0) for d in directions]
-    concept = grouping._match(groups)
-    cosine = groups[first - 1].descriptor @ groups[-1].descriptor
-    assert cosine > 0.1 and concept[first - 1] != concept[-1]
-    if shared > 1:  # of two groups each, either could be the counterpart of either
-        assert list(concept[:shared]) == list(concept[first : first + shared])
+def test_likeness_is_the_smaller_share_of_cells_that_would_be_the_others():
+    rng = np.random.default_rng(0)
+    labels, of_group = np.array([0, 1, 2, 0, 1, 1]), [0, 0, 0, 1, 1, 2]  # three groups, two and one
+    features, scale = rng.normal(size=(6, 5, 3, 3)), rng.uniform(0.5, 2, 5)
+    means, groups = rng.normal(size=(3, 5)), []
+    for label in of_group:
+        direction, cells = rng.normal(size=5) * (label < 2), rng.choice([0, 0.5, 1], (int((labels == label).sum()), 9))
+        unit = direction / max(np.linalg.norm(direction), 1e-12)
+        groups.append(grouping._Group(label, None, torch.from_numpy(cells), means[label], unit, 0, 0))
+    found = grouping._likeness(groups, torch.from_numpy(labels), torch.from_numpy(features).float(), scale)
+
+    def share(one, other):  # of the cells of one that would be cells of the other
+        rivals, own, votes = [g for g in groups if g.label == other.label], features[labels == one.label], 0.0
+        for (picture, cell), weight in np.ndenumerate(one.cells.numpy()):
+            seen = (own[picture].reshape(5, 9)[:, cell] - one.mean) * scale
+            nearest = max(rivals, key=lambda g: seen @ g.descriptor / np.linalg.norm(seen))
+            votes += weight * (nearest is other)
+        return votes / one.cells.numpy().sum()
+
+    for (a, first), (b, second) in itertools.combinations(enumerate(groups), 2):
+        if of_group[a] != of_group[b]:
+            expected = min(share(first, second), share(second, first)) if of_group[b] < 2 else 0  # one group is alone
+            assert found[a, b] == found[b, a] == pytest.approx(expected)
+    assert len(np.unique(found)) > 3
