@@ -123,13 +123,17 @@ class Concepts:
         return {name: k for (_, k), name in self.by_class.items()} | numbered
 
     def table(self) -> pd.DataFrame:
-        """A row per class and concept that it has: `class`, `concept`, `name`, `vectors` (their numbers), `count`."""
+        """A row per class and concept that it has: `class`, `concept`, `name`, `vectors` (their numbers), `count`.
+
+        `called` is its name in this class: another one, or a number, where the name of all classes is not true.
+        """
         rows = []
-        for class_name, members in zip(self.class_names, self.members):
+        for label, (class_name, members) in enumerate(zip(self.class_names, self.members)):
             for k in np.unique(members):
                 vectors, name = np.flatnonzero(members == k), self.names[k - 1] if k else "background"
-                rows.append((class_name, int(k), name, ", ".join(map(str, vectors)), len(vectors)))
-        return pd.DataFrame(rows, columns=["class", "concept", "name", "vectors", "count"])
+                called = self.names_in(label)[k - 1] if k else name
+                rows.append((class_name, int(k), name, called, ", ".join(map(str, vectors)), len(vectors)))
+        return pd.DataFrame(rows, columns=["class", "concept", "name", "called", "vectors", "count"])
 
     def to_dict(self) -> dict:
         """Plain lists and texts, for JSON."""

@@ -17,6 +17,9 @@ from .turning import Turned
 SCENE = 0.5  # share of a vector's cells that show no object, above which it is background
 EXCHANGED = 0.8  # cells that turning exchanges between two vectors of a class, over those that each keeps, to join them
 MATCH = 0.5  # share of their cells that two groups of different classes take for the other, each way, to become one
+ALIKE = (
+    0.25  # cosine of two groups' looks below which they are not alike at all: chance, and the mean of few, stay below
+)
 LEAST_WON = 0.002  # share of its class's cells below which what a vector wins is too little to judge it by
 STRONGEST = 0.01  # share of its class's cells, those of its highest cosines, by which it is judged then
 
@@ -41,7 +44,8 @@ def find_concepts(activations, labels, descriptors, objects, class_names, turned
        deviations over all cells, less that of all foreground cells of its class (what the whole class looks like). An
        object cell of another class, less the mean of its own, would be a cell of the group to which it has the highest
        cosine. Two groups are as much alike as the smaller of two shares: of the cells of each that would be the
-       other's. The two concepts of the highest mean likeness between their groups become one until that falls below
+       other's; or 0 where their own looks have a cosine below `ALIKE`, for the nearest of strangers is still a
+       stranger. The two concepts of the highest mean likeness between their groups become one until that falls below
        `MATCH`; two groups of a class never do. A class of one group differs from itself in nothing, so that it stays
        alone.
 
@@ -161,8 +165,9 @@ def _likeness(groups, labels, features, scale):
             for k in own:
                 cells = groups[k].cells.flatten().numpy()
                 taken[k, theirs] = np.bincount(nearest, cells, len(theirs)) / max(cells.sum(), 1e-9)
-    told = np.array([group.descriptor.any() for group in groups])  # else cells have no reason to be its own
-    return np.minimum(taken, taken.T) * np.outer(told, told)
+    looks = np.stack([group.descriptor for group in groups])
+    told = looks.any(axis=1)  # else cells have no reason to be its own
+    return np.minimum(taken, taken.T) * np.outer(told, told) * ((looks @ looks.T).round(9) >= ALIKE)
 
 
 def _match(likeness, labels):

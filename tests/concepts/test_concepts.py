@@ -1,5 +1,6 @@
 """Maps, winners, masks and exemplars of concepts against loops over pictures and cells."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -74,7 +75,14 @@ def test_exemplars_are_the_pictures_of_the_highest_cosine(data, concepts):
 
 def test_table_and_json_round_trip(concepts):
     table = concepts.table()
-    assert list(table) == ["class", "concept", "name", "vectors", "count"] and table["count"].sum() == MEMBERS.size
+    columns = ["class", "concept", "name", "called", "vectors", "count"]
+    assert list(table) == columns and table["count"].sum() == MEMBERS.size
+    assert (table["called"] == table["name"]).all()
+    k = int(concepts.of_class(1)[0])
+    other = dataclasses.replace(concepts, by_class={(1, k): "rim"}).table()
+    assert other[other["called"] != other["name"]][["class", "concept", "called"]].values.tolist() == [
+        ["two", k, "rim"]
+    ]
     row = table[(table["class"] == "one") & (table["concept"] == 0)].iloc[0]
     assert (row["name"], row["vectors"], row["count"]) == ("background", "6, 7", 2)
     renamed = concepts.renamed(["p", "q", "r", "s", "t"])

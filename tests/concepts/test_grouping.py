@@ -196,7 +196,26 @@ def test_a_merge_across_classes_takes_the_mean_likeness_and_never_two_of_a_class
     assert matched(three, [0, 1, 1], 0.1) == [0, 0, 2] and matched(three, [0, 0, 1], 0.1) == [0, 1, 0]
 
 
-def test_likeness_is_the_smaller_share_of_cells_that_would_be_the_others():
+@pytest.mark.parametrize("count", [3, 4, 8])
+def test_unrelated_groups_do_not_match_though_one_of_them_is_always_the_nearest(count):
+    """Of two classes one look is the same. All others go to strangers, for a cell goes to the nearest group."""
+    rng, groups, features = np.random.default_rng(count), [], []
+    shared = rng.normal(size=2000)
+    for label in (0, 1):
+        looks = np.vstack([shared, rng.normal(size=(count - 1, 2000))])
+        which = rng.permutation(np.arange(240) % count).reshape(6, 40)
+        features.append((looks[which] + 0.5 * rng.normal(size=(6, 40, 2000))).transpose(0, 2, 1))
+        for k, look in enumerate(looks - looks.mean(axis=0)):
+            won = torch.from_numpy((which == k).astype(float))
+            groups.append(grouping._Group(label, None, won, looks.mean(axis=0), look / np.linalg.norm(look), 0, 0))
+    features = torch.from_numpy(np.concatenate(features)).float()[..., None]
+    likeness = grouping._likeness(groups, torch.arange(12) // 6, features, np.ones(2000))
+    concept = grouping._match(likeness, np.array([group.label for group in groups]))
+    assert concept[0] == concept[count] and len(set(concept)) == 2 * count - 1
+
+
+def test_likeness_is_the_smaller_share_of_cells_that_would_be_the_others(monkeypatch):
+    monkeypatch.setattr(grouping, "ALIKE", -0.3)  # five channels are few
     rng = np.random.default_rng(0)
     labels, of_group = np.array([0, 1, 2, 0, 1, 1]), [0, 0, 0, 1, 1, 2]  # three groups, two and one
     features, scale = rng.normal(size=(6, 5, 3, 3)), rng.uniform(0.5, 2, 5)
@@ -217,6 +236,7 @@ def test_likeness_is_the_smaller_share_of_cells_that_would_be_the_others():
 
     for (a, first), (b, second) in itertools.combinations(enumerate(groups), 2):
         if of_group[a] != of_group[b]:
-            expected = min(share(first, second), share(second, first)) if of_group[b] < 2 else 0  # one group is alone
+            alike = of_group[b] < 2 and first.descriptor @ second.descriptor >= -0.3  # not to a class of one group
+            expected = min(share(first, second), share(second, first)) if alike else 0
             assert found[a, b] == found[b, a] == pytest.approx(expected)
     assert len(np.unique(found)) > 3
