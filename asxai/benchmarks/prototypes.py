@@ -217,11 +217,19 @@ def strip(study: "Study", concepts: Concepts, split) -> dict:
     """Three `pictures` of each of the first four classes of a split, and what is in their cells.
 
     `winners`, the concept that wins each cell, by its number in `names`, and true `parts` in `part_names`, if any.
+    `labels` are names with what a concept is called instead in those of the classes in which its name is not true.
     """
     classes = range(min(4, len(study.class_names)))
+
+    def label(k, name):
+        called = ((study.class_names[c], concepts.names_in(c)[k - 1]) for c in classes if k in concepts.of_class(c))
+        others = [f"{class_name}: {other}" for class_name, other in called if other != name]
+        return f"{name} ({', '.join(others)})" if others else name
+
     part = split.take(np.concatenate([np.flatnonzero(split.labels == label)[:3] for label in classes]))
     winners = concepts.winners(own_class_maps(study, part), part.labels)
-    result = {"pictures": study.pictures(part.paths), "names": concepts.names, "winners": winners}
+    labels = [label(k, name) for k, name in enumerate(concepts.names, 1)]
+    result = {"pictures": study.pictures(part.paths), "names": concepts.names, "winners": winners, "labels": labels}
     if part.parts is not None:
         result |= {"parts": true_parts(part)[1], "part_names": study.data.part_names}
     return result

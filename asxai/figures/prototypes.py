@@ -104,13 +104,14 @@ def _share(share, out_of):
     return f"\nwins cells in {'under 1' if 0 < share < 0.005 else f'{100 * share:.0f}'} %\nof test pictures"
 
 
-def concept_map_strip(pictures, winners, names, title: str, parts=None, part_names=()) -> Drawn:
+def concept_map_strip(pictures, winners, names, title: str, parts=None, part_names=(), labels=()) -> Drawn:
     """Pictures above their division into concepts, and above the true parts where there are such.
 
     pictures: uint8 `(picture, height, width, 3)`
     winners: whole numbers `(picture, cells, cells)`, as of `Concepts.winners`; 0, background, is left grey
     names: of concepts 1, 2, ...; a concept has the same colour in every strip with the same names
     parts, part_names: the same of true parts; a part with the name of a concept has its colour, and no other has
+    labels: what the legend says instead of `names`
 
     The table has a row per picture and concept or part, background included, with its share of the picture's cells.
     """
@@ -119,14 +120,14 @@ def concept_map_strip(pictures, winners, names, title: str, parts=None, part_nam
         styles = [list(names).index(name) if name in names else next(new) for name in part_names]
         kinds.append(("part", parts, list(part_names), styles))
     coloured = [[_coloured(*own, styles) for own in zip(pictures, labels)] for _, labels, _, styles in kinds]
-    labels = ["picture", "concepts", "true\nparts"][: len(kinds) + 1]
-    figure, axes = picture_grid([pictures, *coloured], labels, title, size=(1.25 + 2.6 / len(pictures), 1.3))
-    rows = []
-    for row, (kind, labels, own, styles) in zip(axes[1:], kinds):
-        for i, of_picture in enumerate(labels):
+    beside = ["picture", "concepts", "true\nparts"][: len(kinds) + 1]
+    figure, axes = picture_grid([pictures, *coloured], beside, title, size=(1.25 + 2.6 / len(pictures), 1.3))
+    rows, legends = [], [labels or names, part_names]
+    for row, (kind, cells, own, styles), legend in zip(axes[1:], kinds, legends):
+        for i, of_picture in enumerate(cells):
             shares = np.bincount(of_picture.ravel(), minlength=len(own) + 1) / of_picture.size
             rows += [{"picture": i, "kind": kind, "name": n, "share": s} for n, s in zip([BACKGROUND, *own], shares)]
-        seen = [(wrapped(own[k - 1], 18), styles[k - 1]) for k in np.unique(labels) if k]
+        seen = [(wrapped(legend[k - 1], 18), styles[k - 1]) for k in np.unique(cells) if k]
         if seen:
             patches = [Patch(fc=_colour(k), hatch=_hatch(k), ec="w", lw=0, label=name) for name, k in seen]
             legend_beside(row[-1], handles=patches, ncols=-(-len(seen) // 7))

@@ -250,6 +250,10 @@ def test_a_strip_and_the_counts_are_of_the_pictures_of_the_split(study, concepts
     winners = concepts.winners(cells.own_class_maps(study, study.data.test), study.data.test.labels)
     assert np.array_equal(strip["parts"], parts[SHOWN])
     assert np.array_equal(strip["winners"], winners[SHOWN])
+    elsewhere = dataclasses.replace(concepts, by_class={(1, int(concepts.of_class(1)[0])): "rim"})
+    labels, k = prototypes.strip(study, elsewhere, study.data.test)["labels"], concepts.of_class(1)[0] - 1
+    assert labels[k] == f"{concepts.names[k]} ({study.class_names[1]}: rim)"
+    assert [label for i, label in enumerate(labels) if i != k] == [n for i, n in enumerate(concepts.names) if i != k]
     counts = prototypes.part_counts(study, concepts)
     for k, part in np.ndindex(counts.shape):
         assert counts[k, part] == ((winners == k) & (parts == part + 1)).sum()
