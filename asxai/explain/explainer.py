@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 SEEN = 0.1  # P_s from which on a concept is taken to be in the picture: below it its mask says nothing
 EXEMPLARS = 4
+# Pictures that are explained at once. Each explanation keeps pixels of its own, and what was computed for a batch
+# leaves holes between them: of 32 they grew by 99 MiB over 150 pictures, of 8 by 7. Memory peaks at 1.3 GiB instead of
+# 2.3, and it takes no longer.
+AT_ONCE = 8
 
 
 class Seen(NamedTuple):
@@ -161,8 +165,8 @@ class Explainer:
 
         In place of a picture that cannot be read comes its `DataError`.
         """
-        for start in range(0, len(sources), BATCH):  # nothing of a batch is left when the next one is read
-            yield from self._explained(sources[start : start + BATCH], percentile, without)
+        for start in range(0, len(sources), AT_ONCE):  # nothing of a batch is left when the next one is read
+            yield from self._explained(sources[start : start + AT_ONCE], percentile, without)
 
     def _explained(self, sources, percentile, without):
         read = read_wholes(sources, self.study.config.size)

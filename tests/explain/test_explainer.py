@@ -45,7 +45,7 @@ def test_one_picture_and_a_list_say_the_same(study, explainer, explanations, mon
     assert same(alone, explanations[3], 1e-6) and not same(explanations[3], explanations[4], 1e-6)
     [listed] = explainer.explain([study.data.test.paths[3]])
     assert same(alone, listed)
-    monkeypatch.setattr(explain_explainer, "BATCH", 4)  # more pictures than a batch
+    monkeypatch.setattr(explain_explainer, "AT_ONCE", 4)  # more pictures than a batch
     again = explainer.explain(list(study.data.test.paths))
     assert len(again) == 10 and all(same(*pair, 1e-5) for pair in zip(again, explanations))
 

@@ -105,7 +105,7 @@ def test_saved_masks_and_polygons_fit_the_file(study, explainer, tmp_path):
 
 
 def test_a_stream_is_explained_a_batch_at_a_time_and_names_what_is_no_picture(study, explainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(explain_explainer, "BATCH", 2)
+    monkeypatch.setattr(explain_explainer, "AT_ONCE", 2)
     (tmp_path / "broken.png").write_text("no picture")
     Image.fromarray(noise(0)).save(tmp_path / "a.png")
     good = list(study.data.test.paths[:3])
@@ -122,8 +122,8 @@ def test_a_stream_is_explained_a_batch_at_a_time_and_names_what_is_no_picture(st
 
 
 def test_of_a_batch_nothing_is_left_when_the_next_is_read(study, explainer, monkeypatch):
-    """Two batches at once would take half a gigabyte more at the usual size."""
-    monkeypatch.setattr(explain_explainer, "BATCH", 2)
+    """Two batches at once would take as much again."""
+    monkeypatch.setattr(explain_explainer, "AT_ONCE", 2)
     looked, left, real, look = [], [], explain_explainer.read_wholes, explainer.look
 
     def read(files, size):
