@@ -128,12 +128,15 @@ class Features:
         return fixed_part(self.model, decoded, self.model.device)
 
 
-def split_features(model, split, size: int, views: int = 1, folder=None, desc: str = "features") -> Features:
+def split_features(
+    model, split, size: int, views: int = 1, folder=None, desc: str = "features", part: tuple[int, int] = (0, 1)
+) -> Features:
     """`Features` of the fixed part of `model` for each picture of `split`.
 
     View 0 is the picture as it is, every other one augmented. When the model has no fixed part these are the pictures
     themselves, uint8, the same in all views: the trainer then augments them anew in every epoch. Part of a split is
-    read from the features of the whole. Several processes share the work.
+    read from the features of the whole. Several processes share the work. part: a number from 0, and of how many: only
+    this share of the shards is made now, and others make the rest.
     """
     whole, folder = split.origin[0] if split.origin else split, Path(folder or paths.CACHE)
     kept_views = views if model.fixed_stages else 1
@@ -154,7 +157,7 @@ def split_features(model, split, size: int, views: int = 1, folder=None, desc: s
             pictures = augment(pictures, _view_generator(number, whole.hashes[start : start + SHARD]))
         return {"features": fixed_part(model, pictures, device) if model.fixed_stages else pictures}
 
-    for job in bar(parallel.share(jobs), desc=desc):
+    for job in bar(parallel.share(jobs)[part[0] :: part[1]], desc=desc):
         path = file(*job)
         if not path.exists() or _state(path) not in _CHECKED:
             kept_tensors(path, lambda: compute(*job))  # which reads it, and makes a damaged one anew

@@ -74,14 +74,19 @@ def jobs(pairs: list[tuple[str, str]], parameters: dict[str, dict]) -> list[Job]
     return list(found.values())
 
 
-def features_first(job: Job):
-    """Features of a job's data set, which many studies share: made once, not by several workers at a time."""
+def features_first(job: Job, number: int, parts: int):
+    """A share of the features of a job's data set, which many studies read: each is made once, by one worker."""
     from asxai.data.datasets import load_data_set
-    from asxai.model.recipe import build_model, training_features, usable_device
+    from asxai.data.features import split_features
+    from asxai.model.recipe import build_model, usable_device
 
     data, config = load_data_set(job.data_set), job.config()
     model = build_model(config, len(data.class_names)).to(usable_device(job.device))
-    training_features(model, data, config)
+    for turn, (name, split) in enumerate(
+        data.splits.items()
+    ):  # by turns, or the first would make all that is left over
+        views = config.views if name == "train" else 1
+        split_features(model, split, config.size, views, part=((number + turn) % parts, parts))
 
 
 def do(job: Job, runs: str, _after):
@@ -128,10 +133,11 @@ def work_through(todo: list[Job], address: str, report):
             client = stack.enter_context(Client(address, timeout=30))
         except (OSError, ValueError) as error:
             raise RunError(f"DASK={address!r}: no scheduler answers there. Start one: `dask scheduler`") from error
-        first = {}
+        first, parts = {}, max(1, len(client.scheduler_info()["workers"]))
         for job in todo:
             if _shared(job) not in first:
-                first[_shared(job)] = client.submit(features_first, job, pure=False)
+                shares = (client.submit(features_first, job, n, parts, pure=False) for n in range(parts))
+                first[_shared(job)] = list(shares)
         # arms last: some are studies that stand alone as well, and then only load
         ordered = sorted(todo, key=lambda job: bool(job.arm))
         futures = {client.submit(do, job, str(paths.RUNS), first[_shared(job)], pure=False): job for job in ordered}

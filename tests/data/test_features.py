@@ -42,6 +42,17 @@ def test_nothing_kept_gives_the_same_numbers(data, tmp_path, shards_of_5, traina
     assert len(kept[0][:].unique(dim=0)) == 24 and (trainable == "all") == torch.equal(kept[0][:], kept[1][:])
 
 
+def test_shares_of_the_shards_are_made_apart_and_none_twice(data, tmp_path, shards_of_5):
+    model, made = tiny_model(), []
+    for number in range(3):
+        split_features(model, data.train, 64, 2, tmp_path, part=(number, 3))
+        made.append(len(list(tmp_path.iterdir())))
+    assert made == [4, 7, 10]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    split_features(model, data.train, 64, 2, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
 def test_parts_of_splits_and_every_kind_of_index(data, tmp_path, shards_of_5):
     model = tiny_model()
     rows = split_features(model, data.train, 64, 1, tmp_path)[0]
