@@ -51,7 +51,7 @@ def test_the_table_of_measurements(monkeypatch, capsys):
     for name in ("training_step", "replacement"):
         monkeypatch.setattr(speed, name, lambda device, pictures: speed.paired_ratio(lambda: None, lambda: None))
     monkeypatch.setattr(speed, "cached_epoch", lambda device, pictures: 0.5)
-    monkeypatch.setattr(speed, "inversion", lambda device, pictures: (20.0, 4.0, 0.2))
+    monkeypatch.setattr(speed, "inversion", lambda device: (20.0, 4.0, 0.2))
     monkeypatch.setattr(speed, "explaining", lambda device, folder: ([26.0, 10.0], 3.0))
     sizes = lambda count, device: dict(
         pictures=count, peak=1 + count / 10_000, seconds=count / 100, processor=count / 50 + 6
@@ -99,10 +99,9 @@ def test_the_race_is_between_both_methods_of_inversion(monkeypatch):
     monkeypatch.setattr(
         speed, "race", lambda network, goal, size, steps: (targets.append((goal, size, steps)), RACE)[1]
     )
-    pictures = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
-    assert speed.inversion(CPU, pictures, steps=3) == (8.0, 4.0, 0.5)
+    assert speed.inversion(CPU) == (8.0, 4.0, 0.5)
     ((goal, size, steps),) = targets
-    assert goal.shape[2:] == (8, 8) and (size, steps) == (128, 3)
+    assert goal.shape[2:] == (8, 8) and (size, steps) == (128, 200)
 
 
 RACE = (pd.DataFrame({"method": ["paper", "fast"], "speedup": [1.0, 8.0], "seconds_to_reach": [4.0, 0.5]}), {})
