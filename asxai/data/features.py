@@ -119,12 +119,14 @@ class Features:
         """What `_stored` would read, from pictures that were decoded just now; without a fixed part the pictures."""
         if not self.model.fixed_stages:
             return decoded
-        for shard in {(int(v), int(p) // SHARD) for v, p in zip(views, pictures) if v}:
-            chosen = (views == shard[0]) & (pictures // SHARD == shard[1])
-            part = slice(shard[1] * SHARD, (shard[1] + 1) * SHARD)
-            many = len(self.whole.hashes[part])
-            generator = _view_generator(shard[0], self.whole.hashes[part])
-            decoded[chosen] = augment(decoded[chosen], generator, among=(many, pictures[chosen] % SHARD))
+        # one by one, for in a random order nearly every picture is of another shard; and tensors of the same size take
+        # each other's place in memory, where those of as many as there are of a shard would leave holes
+        for i, (view, picture) in enumerate(zip(views.tolist(), pictures.tolist())):
+            if view:
+                first = picture - picture % SHARD
+                hashes = self.whole.hashes[first : first + SHARD]
+                among = len(hashes), [picture - first]
+                decoded[i : i + 1] = augment(decoded[i : i + 1], _view_generator(view, hashes), among=among)
         return fixed_part(self.model, decoded, self.model.device)
 
 
