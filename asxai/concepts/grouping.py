@@ -17,9 +17,7 @@ from .turning import Turned
 SCENE = 0.5  # share of a vector's cells that show no object, above which it is background
 EXCHANGED = 0.8  # cells that turning exchanges between two vectors of a class, over those that each keeps, to join them
 MATCH = 0.5  # share of their cells that two groups of different classes take for the other, each way, to become one
-ALIKE = (
-    0.25  # cosine of two groups' looks below which they are not alike at all: chance, and the mean of few, stay below
-)
+ALIKE = 0.25  # cosine of the looks of two groups of different classes, below which they are strangers
 LEAST_WON = 0.002  # share of its class's cells below which what a vector wins is too little to judge it by
 STRONGEST = 0.01  # share of its class's cells, those of its highest cosines, by which it is judged then
 

@@ -82,9 +82,8 @@ def features_first(job: Job, number: int, parts: int):
 
     data, config = load_data_set(job.data_set), job.config()
     model = build_model(config, len(data.class_names)).to(usable_device(job.device))
-    for turn, (name, split) in enumerate(
-        data.splits.items()
-    ):  # by turns, or the first would make all that is left over
+    for turn, (name, split) in enumerate(data.splits.items()):
+        # by turns, or the first would make all that is left over
         views = config.views if name == "train" else 1
         split_features(model, split, config.size, views, part=((number + turn) % parts, parts))
 
