@@ -4,7 +4,7 @@
     similarity_text(["dog", "cat"], 1, True, "", False)         # "The dog shows a higher semantic similarity score."
 
 Names are as folders and part masks have them. Of a name of several words the last one is inflected. The number in
-"ear 2" tells two concepts of one name apart, and "concept 3" has no name yet.
+"ear 2" tells two concepts of one name apart, and is left out where a class has no other; "concept 3" has no name yet.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .rules import BARE, TIERS, Rules
 
+NAMELESS = "concept"  # the noun of a concept without a name
 MOST_NAMED = 4  # concepts of one clause, or classes one is not sure about, that are named one by one
 MOST_CLAUSES = 3  # that speak for the class, the strongest first, as in the sentence of Figure 6c
 
@@ -28,7 +29,11 @@ class JudgedConcept(NamedTuple):
 
 
 def reasons_text(judged: list[JudgedConcept], names: list[str], column: int, rules: Rules) -> str:
-    """The sentences about concepts. names: the predicted class, then those that compete; column: of the table."""
+    """The sentences about concepts. names: the predicted class, then those that compete; column: of the table.
+
+    judged: all concepts of the predicted class, also those of which nothing is said.
+    """
+    judged = _without_needless_numbers(judged)
     reasons = _reasons(judged, names[0])
     doubts = [concept for concept in judged if concept.semanteme == "confusing"]
     contrary = [concept for concept in doubts if concept.delta < -rules.unsure]  # another class has more of it
@@ -67,6 +72,14 @@ def similarity_text(names: list[str], equal: int, clear: bool, link: str, settle
     followed = "" if clear else f", closely followed by {_the(names[1])}"
     what = f"a {'' if clear else 'slightly '}higher semantic similarity score" if count == 2 else highest + followed
     return _capitalised(f"{link}{_the(names[0])} {verb} {what}{f', which speaks for {it}' if settles else ''}.")
+
+
+def _without_needless_numbers(judged):
+    """Names are numbered over all classes; of a class that has one ear no sentence says "a second ear region"."""
+    nouns = [_numbered(concept.name)[0].lower() for concept in judged]
+    alone = [noun != NAMELESS and nouns.count(noun) == 1 for noun in nouns]
+    names = (_numbered(concept.name)[0] if one else concept.name for concept, one in zip(judged, alone))
+    return [concept._replace(name=name) for concept, name in zip(judged, names)]
 
 
 # --- Clauses ---------------------------------------------------------------------------------------------------------
@@ -159,9 +172,9 @@ class _Noun:
     """A concept's name as sentences use it, without an article: whoever gives names may write "the", or "some"."""
 
     def __init__(self, name):
-        numbered = re.fullmatch(r"(.+) ([1-9]\d*)", _readable(name))
-        noun, self.number = (numbered[1], int(numbered[2])) if numbered else (_readable(name), 1)
-        self.nameless = numbered is not None and noun.lower() == "concept"
+        noun, number = _numbered(name)
+        self.number = number or 1
+        self.nameless = number is not None and noun.lower() == NAMELESS
         self.first = self.number == 1 and not self.nameless
         self.plural = self.first and _looks_plural(noun)
         self.some = self.first and noun.startswith("some ")  # only a person knows what cannot be counted
@@ -178,6 +191,12 @@ class _Noun:
         if self.nameless or self.plural and not self.some:
             return text
         return f"{'some' if self.some else _article(text)} {text}"
+
+
+def _numbered(name):
+    """"ear 2" as ("ear", 2); without a number it is None."""
+    found = re.fullmatch(r"(.+) ([1-9]\d*)", _readable(name))
+    return (found[1], int(found[2])) if found else (_readable(name), None)
 
 
 def _a(class_name):

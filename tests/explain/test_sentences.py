@@ -118,7 +118,23 @@ def test_every_sentence_is_well_formed():
     ("the_whiskers", "has vivid whiskers, which are obviously a cat's whiskers"),
 )
 def test_a_concept_in_a_sentence(concept, phrase):
-    assert sentence([0.9], [0.1], TWO, [concept]) == f"I am sure it is a cat mainly because it {phrase}."
+    names = [concept, *another(concept)]  # of which nothing is said
+    found = sentence([0.9, 0.01][: len(names)], [0.1, 0.01][: len(names)], TWO, names)
+    assert found == f"I am sure it is a cat mainly because it {phrase}."
+
+
+def another(concept):
+    """A concept of the same noun, where the name has a number."""
+    return [f"{concept[:-2].strip()} 99"] if concept[-1].isdigit() else []
+
+
+@cases("concept", "ear 2", "ear 12", "Ear 2")
+def test_the_only_ear_of_a_class_is_no_second_one(concept):
+    noun = concept.split()[0]
+    because = f"I am sure it is a cat mainly because it has a vivid {noun}, which is obviously a cat's {noun}."
+    assert sentence([0.9, 0.01], [0.1, 0.01], TWO, [concept, "concept 2"]) == because
+    judged = judge(np.array([[0.9, 0.01], [0.1, 0.01]]), 0, TWO, [concept, "eye"])
+    assert [one.name for one in judged.concepts] == [concept, "eye"]  # as legends and files have it
 
 
 @cases(
@@ -129,7 +145,9 @@ def test_a_concept_in_a_sentence(concept, phrase):
     ("concept 3", "concept 3 seems confusing"),
 )
 def test_a_confusing_concept(concept, phrase):
-    assert sentence([0.9, 0.6], [0.1, 0.6], TWO, ["nose", concept]).endswith(f" Meanwhile, {phrase}.")
+    names = ["nose", concept, *another(concept)]
+    scores = [0.9, 0.6, 0.01][: len(names)], [0.1, 0.6, 0.01][: len(names)]
+    assert sentence(*scores, TWO, names).endswith(f" Meanwhile, {phrase}.")
 
 
 @cases(
@@ -153,7 +171,8 @@ def test_lists_of_concepts(concepts, phrase):
     "concepts, phrase",
     (["ear", "nose"], "Its ear and nose"),
     (["some fur", "the nose"], "Its fur and nose"),
-    (["eye", "eye 2", "legs 2"], "Its eye, second eye region and second region of legs"),
+    (["eye", "eye 2", "legs 2"], "Its eye, second eye region and legs"),
+    (["legs 2", "legs 3"], "Its second region of legs and third region of legs"),
     (["concept 4", "concept 1"], "Concepts 4 and 1"),
     (["concept 1", "ear"], "Its ear and concept 1"),
     (["a", "b", "c", "d", "e"], "Its a, b, c and 2 other concepts"),
