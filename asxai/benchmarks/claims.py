@@ -4,6 +4,13 @@ The pages' text is written by hand. Between two marks stands a table, which is w
 
     <!-- claims of drawn pictures: written by `make results` -->
     <!-- end of claims -->
+
+In the text, a number before a mark is that claim's value, and is written anew as well. A condition says what a
+sentence rests on: the first is for "better than k-means", the second for "meets its target on pets".
+
+    they do so in .70<!-- sentence_causality of menagerie-pets --> of them
+    <!-- if concept_nmi > kmeans_nmi of menagerie-pets, menagerie-wild -->
+    <!-- if sentence_causality: Sobol index > .8 of menagerie-pets -->
 """
 
 import re
@@ -16,6 +23,8 @@ import pandas as pd
 from .. import paths, results
 
 TABLES = re.compile(r"(<!-- claims of ([\w ]+): written by `make results` -->\n).*?(<!-- end of claims -->)", re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.])-?\d*\.?\d+(<!-- (?!if )([^>]+) of ([\w-]+) -->)")
+CONDITION = re.compile(r"<!-- if ((?:(?!-->).)+) ([<>]) ((?:(?!-->).)+) of ([\w, -]+) -->")
 MARKS = {"yes": " ✓", "no": " ✗", "": ""}
 TEN = re.compile(r"(<!-- ten claims: written by `make results` -->\n).*?(<!-- end of claims -->)", re.DOTALL)
 # what README.md shows, in words
@@ -78,11 +87,42 @@ def _cell(rows):
 
 
 def renewed(page: str, figures: Path | None = None) -> str:
-    """The page with each table written anew. Raises ValueError when a mark is missing."""
+    """The page with each table and each number before a mark written anew.
+
+    Raises ValueError when a mark is missing, or asks for a claim that the data set does not have.
+    """
     data_sets = groups(figures)
     if [name for _, name, _ in TABLES.findall(page)] != list(data_sets):
         raise ValueError(f"figures/README.md must have marks, as {__name__} describes them, for {', '.join(data_sets)}")
+    page = NUMBER.sub(lambda mark: _short(_value(mark[2], mark[3], figures)) + mark[1], page)
     return TABLES.sub(lambda mark: f"{mark[1]}{markdown(data_sets[mark[2]], figures)}\n{mark[3]}", page)
+
+
+def unfounded(page: str, figures: Path | None = None) -> list[str]:
+    """Conditions of the page's sentences that do not hold, each with its data set and both values."""
+    found = []
+    for left, order, right, data_sets in CONDITION.findall(page):
+        for data_set in data_sets.split(", "):
+            values = [_value(side, data_set, figures) for side in (left, right)]
+            if not (values[0] < values[1] if order == "<" else values[0] > values[1]):
+                found.append(f"{left} {order} {right} of {data_set}: {values[0]:g}, {values[1]:g}")
+    return found
+
+
+def _value(claim, data_set, figures):
+    """A number as it stands, or a claim's value."""
+    if re.fullmatch(r"-?\d*\.?\d+", claim):
+        return float(claim)
+    rows = results.read_claims(data_set, figures)
+    here = rows.loc[rows["claim"] == claim, "here"]
+    if here.empty:
+        raise ValueError(f"a mark of figures/README.md asks for `{claim}` of {data_set}, which has no such claim")
+    return float(here.iloc[0])
+
+
+def _short(value):
+    """As the text has it: .70, 1.0, -.24."""
+    return "1.0" if value == 1 else re.sub(r"\b0\.", ".", f"{value:.2f}")
 
 
 def headlines(page: str, figures: Path | None = None) -> str:
@@ -103,3 +143,5 @@ def headlines(page: str, figures: Path | None = None) -> str:
 if __name__ == "__main__":
     for page, write in ((paths.FIGURES / "README.md", renewed), (paths.ROOT / "README.md", headlines)):
         page.write_text(write(page.read_text(encoding="utf-8")), encoding="utf-8")
+    if stale := unfounded((paths.FIGURES / "README.md").read_text(encoding="utf-8")):
+        raise SystemExit("sentences of figures/README.md do not hold; mend those before:\n" + "\n".join(stale))

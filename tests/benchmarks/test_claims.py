@@ -26,6 +26,7 @@ def test_the_page_has_the_claims_as_committed(tmp_path):
         copy.write_text(committed("show", f"HEAD:{file}"))
     assert set(MENAGERIE) <= set(claims.groups(tmp_path)["drawn pictures"])
     assert claims.renewed(page, tmp_path) == page, "run `make results` and commit figures/README.md"
+    assert claims.CONDITION.search(page) and claims.unfounded(page, tmp_path) == [], "mend sentences of that page"
     readme = committed("show", "HEAD:README.md")
     assert claims.headlines(readme, tmp_path) == readme, "run `make results` and commit README.md"
     with pytest.raises(ValueError, match="must have its marks"):
@@ -74,6 +75,27 @@ def test_a_table_has_a_row_per_claim_and_a_column_per_data_set(tmp_path, monkeyp
     assert "| 01_a | `x` | big | 0.25 [0, 1] | 0.5 ✗ |\n" in new and "\nmore\n" in new
     with pytest.raises(ValueError, match="must have marks, as .* for drawn pictures, photographs"):
         claims.renewed(page.replace("photographs", "paintings"))
+
+
+def test_numbers_and_conditions_in_the_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    results.record_claims("one", "01_a", [results.claim("x", 0.456), results.claim("x: hidden", 1)])
+    results.record_claims("menagerie-two", "01_a", [results.claim("x", -0.204), results.claim("y", 12.5)])
+    mark = "<!-- claims of {}: written by `make results` --><!-- end of claims -->"
+    mark = "\n".join(mark.format(kind).replace("><", ">\n<") for kind in ("drawn pictures", "photographs"))
+    text = "From .3<!-- x of one --> and 0<!-- x: hidden of one -->\nto 7<!-- x of menagerie-two -->, 2 of 3.\n"
+    new = "From .46<!-- x of one --> and 1.0<!-- x: hidden of one -->\nto -.20<!-- x of menagerie-two -->, 2 of 3.\n"
+    assert claims.renewed(text + mark, tmp_path).startswith(new)
+    with pytest.raises(ValueError, match="asks for `z` of one, which has no such claim"):
+        claims.renewed("1<!-- z of one -->" + mark, tmp_path)
+    text = "A. <!-- if x > .4 of one, menagerie-two --> B.<!-- if x: hidden < y of menagerie-two, one -->"
+    with pytest.raises(ValueError, match="asks for `x: hidden` of menagerie-two"):
+        claims.unfounded(text, tmp_path)
+    text = text.replace("y of menagerie-two, one", "x of one") + " C. <!-- if x < y of menagerie-two -->"
+    assert claims.unfounded(text, tmp_path) == [
+        "x > .4 of menagerie-two: -0.204, 0.4",
+        "x: hidden < x of one: 1, 0.456",
+    ]
 
 
 def test_claims_over_seeds():
