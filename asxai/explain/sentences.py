@@ -194,7 +194,7 @@ class _Noun:
 
 
 def _numbered(name):
-    """"ear 2" as ("ear", 2); without a number it is None."""
+    """Noun and number of a name, ("ear", 2) of "ear 2"; without a number it is None."""
     found = re.fullmatch(r"(.+) ([1-9]\d*)", _readable(name))
     return (found[1], int(found[2])) if found else (_readable(name), None)
 
