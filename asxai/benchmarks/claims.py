@@ -1,11 +1,11 @@
 """`make results`: every claim of every notebook in the tables of figures/README.md, ten of them in README.md.
 
-The pages' text is written by hand. Between two marks stands a table, which is written anew:
+The texts of figures/README.md and data/README.md rest on claims, too. The pages' text is written by hand. Between two marks stands a table, which is written anew:
 
     <!-- claims of drawn pictures: written by `make results` -->
     <!-- end of claims -->
 
-In the text, a number before a mark is that claim's value, and is written anew as well. A condition says what a
+In those texts, a number before a mark is that claim's value, and is written anew as well. A condition says what a
 sentence rests on: the first is for "better than k-means", the second for "meets its target on pets".
 
     they do so in .70<!-- sentence_causality of menagerie-pets --> of them
@@ -94,8 +94,13 @@ def renewed(page: str, figures: Path | None = None) -> str:
     data_sets = groups(figures)
     if [name for _, name, _ in TABLES.findall(page)] != list(data_sets):
         raise ValueError(f"figures/README.md must have marks, as {__name__} describes them, for {', '.join(data_sets)}")
-    page = NUMBER.sub(lambda mark: _short(_value(mark[2], mark[3], figures)) + mark[1], page)
+    page = numbers(page, figures)
     return TABLES.sub(lambda mark: f"{mark[1]}{markdown(data_sets[mark[2]], figures)}\n{mark[3]}", page)
+
+
+def numbers(page: str, figures: Path | None = None) -> str:
+    """The page with each number before a mark written anew. Raises ValueError for a claim that is not there."""
+    return NUMBER.sub(lambda mark: _short(_value(mark[2], mark[3], figures)) + mark[1], page)
 
 
 def unfounded(page: str, figures: Path | None = None) -> list[str]:
@@ -116,7 +121,7 @@ def _value(claim, data_set, figures):
     rows = results.read_claims(data_set, figures)
     here = rows.loc[rows["claim"] == claim, "here"]
     if here.empty:
-        raise ValueError(f"a mark of figures/README.md asks for `{claim}` of {data_set}, which has no such claim")
+        raise ValueError(f"a mark in the text asks for `{claim}` of {data_set}, which has no such claim")
     return float(here.iloc[0])
 
 
@@ -140,8 +145,14 @@ def headlines(page: str, figures: Path | None = None) -> str:
     return TEN.sub(lambda mark: mark[1] + "\n".join(lines) + f"\n{mark[2]}", page)
 
 
+PAGES = {"figures/README.md": renewed, "data/README.md": numbers, "README.md": headlines}
+
+
 if __name__ == "__main__":
-    for page, write in ((paths.FIGURES / "README.md", renewed), (paths.ROOT / "README.md", headlines)):
-        page.write_text(write(page.read_text(encoding="utf-8")), encoding="utf-8")
-    if stale := unfounded((paths.FIGURES / "README.md").read_text(encoding="utf-8")):
-        raise SystemExit("sentences of figures/README.md do not hold; mend those before:\n" + "\n".join(stale))
+    stale = []
+    for name, write in PAGES.items():
+        page = write((paths.ROOT / name).read_text(encoding="utf-8"))
+        (paths.ROOT / name).write_text(page, encoding="utf-8")
+        stale += [f"{name}: {condition}" for condition in unfounded(page)]
+    if stale:
+        raise SystemExit("these conditions do not hold; mend the sentences before them:\n" + "\n".join(stale))

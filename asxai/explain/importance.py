@@ -4,9 +4,9 @@
     sobol_importance(study, concepts)           # (class, concept); 1 is a concept like any other
 
 The paper weighs concepts by the ranks of the filters that extract them. Notebook 04 finds that this does not foretell
-how far the logit falls without a concept. With Sobol indices, sentences name what decides more often on menagerie-wild
-(.73 of them instead of .62, mean of two seeds), but on menagerie-pets on one seed of three only (notebook 06,
-`06_seeds.csv`). They take half a second of CPU for each class, once.
+how far the logit falls without a concept. With Sobol indices, sentences name what decides more often, on menagerie-wild
+in all three seeds, on menagerie-pets in two of them (notebook 06, `06_seeds.csv`). They take half a second of CPU for
+each class, once.
 """
 
 from collections.abc import Callable

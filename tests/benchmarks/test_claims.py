@@ -17,18 +17,18 @@ def committed(*arguments):
     return done.stdout if done.returncode == 0 else pytest.skip("not committed, or no git is here")
 
 
-def test_the_page_has_the_claims_as_committed(tmp_path):
-    """As committed: on another machine `make figures` may give other last digits, which is no fault of the page."""
-    page = committed("show", "HEAD:figures/README.md")
+def test_the_pages_have_the_claims_as_committed(tmp_path):
+    """As committed: on another machine `make figures` may give other last digits, which is no fault of the pages."""
     for file in committed("ls-files", "figures/*/claims.csv").split():
         copy = tmp_path / file.removeprefix("figures/")
         copy.parent.mkdir()
         copy.write_text(committed("show", f"HEAD:{file}"))
     assert set(MENAGERIE) <= set(claims.groups(tmp_path)["drawn pictures"])
-    assert claims.renewed(page, tmp_path) == page, "run `make results` and commit figures/README.md"
-    assert claims.CONDITION.search(page) and claims.unfounded(page, tmp_path) == [], "mend sentences of that page"
-    readme = committed("show", "HEAD:README.md")
-    assert claims.headlines(readme, tmp_path) == readme, "run `make results` and commit README.md"
+    for name, write in claims.PAGES.items():
+        page = committed("show", f"HEAD:{name}")
+        assert write(page, tmp_path) == page, f"run `make results` and commit {name}"
+        assert claims.unfounded(page, tmp_path) == [], f"mend sentences of {name}"
+    assert claims.CONDITION.search(committed("show", "HEAD:figures/README.md"))
     with pytest.raises(ValueError, match="must have its marks"):
         claims.headlines("no marks", tmp_path)
 
