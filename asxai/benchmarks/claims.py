@@ -1,12 +1,13 @@
 """`make results`: every claim of every notebook in the tables of figures/README.md, ten of them in README.md.
 
-The texts of figures/README.md and data/README.md rest on claims, too. They are written by hand. Between two marks stands
-a table, which is written anew:
+The texts of figures/README.md and data/README.md rest on claims, too. They are written by hand. Between two marks
+stands a table, which is written anew:
 
     <!-- claims of drawn pictures: written by `make results` -->
     <!-- end of claims -->
 
-A number before a mark is a claim's value, and is written anew as well. A condition says what a sentence rests on: the first is for "better than k-means", the second for "meets its target on pets".
+A number before a mark is a claim's value, and is written anew as well. A condition says what a sentence rests on: the
+first is for "better than k-means", the second for "meets its target on pets".
 
     they do so in .70<!-- sentence_causality of menagerie-pets --> of them
     <!-- if concept_nmi > kmeans_nmi of menagerie-pets, menagerie-wild -->
