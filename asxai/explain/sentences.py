@@ -4,7 +4,8 @@
     similarity_text(["dog", "cat"], 1, True, "", False)         # "The dog shows a higher semantic similarity score."
 
 Names are as folders and part masks have them. Of a name of several words the last one is inflected. The number in
-"ear 2" tells two concepts of one name apart, and is left out where a class has no other; "concept 3" has no name yet.
+"ear 2" tells two concepts of one name apart, and is left out where a class has no other. Otherwise it stays a number, as
+legends have it, and no count: nothing has a sixth ear. "concept 3" has no name yet.
 """
 
 import re
@@ -75,7 +76,7 @@ def similarity_text(names: list[str], equal: int, clear: bool, link: str, settle
 
 
 def _without_needless_numbers(judged):
-    """Names are numbered over all classes; of a class that has one ear no sentence says "a second ear region"."""
+    """Names are numbered over all classes; of a class that has one ear no sentence says "ear region 2"."""
     nouns = [_numbered(concept.name)[0].lower() for concept in judged]
     alone = [noun != NAMELESS and nouns.count(noun) == 1 for noun in nouns]
     names = (_numbered(concept.name)[0] if one else concept.name for concept, one in zip(judged, alone))
@@ -120,15 +121,15 @@ def _reason(nouns, vivid, semanteme, class_name):
         which = f"{'both' if len(nouns) == 2 else 'all'} vivid and" if vivid else "which are"
         return f"it {verb} {_phrases(nouns)}, {which} {semanteme} those of {_a(class_name)}"
     (noun,), (be, that) = nouns, ("are", "those") if nouns[0].plural else ("is", "that")
-    by_name = noun.first and not _looks_plural(class_name)
+    by_name = not noun.label and not _looks_plural(class_name)
     whose = f"{_a(class_name)}'s {noun.bare}" if by_name else f"{that} of {_a(class_name)}"
-    if noun.nameless:
+    if noun.label:
         return f"it {verb} {noun.bare}, which {be} {'vivid and ' if vivid else ''}{semanteme} {whose}"
     return f"it {verb} {noun.phrase('vivid' if vivid else '')}, which {be} {semanteme} {whose}"
 
 
 def _confusing(nouns):
-    if len(nouns) == 1 and not nouns[0].nameless:
+    if len(nouns) == 1 and not nouns[0].label:
         return f"it seems to have {nouns[0].phrase('confusing')}"
     return f"{_its(nouns)} {'seems' if len(nouns) == 1 else 'seem'} confusing"
 
@@ -175,20 +176,21 @@ class _Noun:
         noun, number = _numbered(name)
         self.number = number or 1
         self.nameless = number is not None and noun.lower() == NAMELESS
-        self.first = self.number == 1 and not self.nameless
-        self.plural = self.first and _looks_plural(noun)
-        self.some = self.first and noun.startswith("some ")  # only a person knows what cannot be counted
+        self.label = self.nameless or self.number > 1  # stands without an article
+        self.plural = not self.label and _looks_plural(noun)
+        self.some = not self.label and noun.startswith("some ")  # only a person knows what cannot be counted
         self.bare = re.sub(r"^(some|an?|the)\s+(?=\S)", "", noun)
         if self.nameless:
             self.bare = f"concept {self.number}"
-        elif not self.first:
-            region = f"region of {self.bare}" if _looks_plural(noun) else f"{self.bare} region"
-            self.bare = f"{_ordinal(self.number)} {region}"
+        elif self.label:
+            self.bare = (
+                f"region {self.number} of {self.bare}" if _looks_plural(noun) else f"{self.bare} region {self.number}"
+            )
 
     def phrase(self, adjective=""):
         """With its article."""
         text = f"{adjective} {self.bare}".strip()
-        if self.nameless or self.plural and not self.some:
+        if self.label or self.plural and not self.some:
             return text
         return f"{'some' if self.some else _article(text)} {text}"
 
@@ -228,14 +230,6 @@ def _article(text):
     if re.match(r"e[uw]|uni(?![dmn])|u[bcfhjkqrst][aeiou]|ua|uga|ukr|one\b|once\b", text):
         return "a"
     return "an" if re.match(r"[aeiou]|8|1[18](?!\d)|hour|honest|hono|heir", text) else "a"
-
-
-def _ordinal(number):
-    words = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-    if number <= len(words) + 1:
-        return words[number - 2]
-    last = 0 if number // 10 % 10 == 1 else number % 10
-    return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
 
 
 def _capitalised(text):
