@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import paths
-from ..cache import code_hash, kept_json
+from ..cache import code_hash, digest_of, kept_json
 from ..data.datasets import Split
 from ..data.folders import tail
 from ..model.parts import Objectness
@@ -21,7 +21,7 @@ from ..statistics import evenly
 from .cells import backbone_maps, own_class_maps, part_iou, true_parts
 from .concepts import Concepts, Exemplars, default_names
 from .grouping import find_concepts
-from .points import part_points
+from .points import part_points, points_file
 from .turning import turned_maps
 
 if TYPE_CHECKING:
@@ -45,13 +45,16 @@ def study_concepts(study: "Study") -> Concepts:
     """Concepts of a study, found once and kept in its folder as `concepts.json`.
 
     Names come from the part masks of validation pictures where the data set has any, else from `names_file`. That is
-    written the first time, with names that part points of training pictures suggest, or empty ones without points.
+    written the first time, with names that part points of training pictures suggest, or empty ones without points; and
+    again when the points have changed, unless a person has changed the names.
     """
     concepts, path, train = found_concepts(study), names_file(study.data.name), looked_at(study)
     if named_by_parts(study):
         return concepts
-    if not path.exists():
-        write_names_file(study, concepts, suggested_names(study, concepts))
+    points = points_file(study.data.train)
+    points = digest_of(points) if points else ""
+    if not path.exists() or points and _of_other_points(path, points):
+        write_names_file(study, concepts, suggested_names(study, concepts), points)
     winners = concepts.winners(own_class_maps(study, train), train.labels)
     return concepts.renamed(names_from_file(path, winners, train.hashes, concepts.count))
 
@@ -83,7 +86,7 @@ def found_concepts(study: "Study") -> Concepts:
             winners = concepts.winners(own_class_maps(study, validation), validation.labels)
             parts, names = true_parts(validation)[1], study.data.part_names
             concepts = concepts.renamed(name_by_parts(winners, parts, names, concepts.count))
-            concepts = replace(concepts, by_class=names_by_class(study, concepts))
+            concepts = true_somewhere(replace(concepts, by_class=names_by_class(study, concepts)))
         return concepts.to_dict()
 
     return Concepts.from_dict(kept_json(study.folder / "concepts.json", code_hash("concepts"), found))
@@ -135,6 +138,18 @@ def names_by_class(study: "Study", concepts: Concepts) -> dict:
                     taken.add(given[k, part])
                 found[label, k] = given[k, part]
     return found
+
+
+def true_somewhere(concepts: Concepts) -> Concepts:
+    """The same concepts; one whose name is true in no class is called what most of its classes call it."""
+    names, by_class = list(concepts.names), dict(concepts.by_class)
+    for k, name in enumerate(concepts.names, 1):
+        labels = [label for label in range(len(concepts.members)) if k in concepts.of_class(label)]
+        called = [concepts.names_in(label)[k - 1] for label in labels]
+        if name not in called:
+            names[k - 1] = max(dict.fromkeys(called), key=called.count)
+            by_class = {place: own for place, own in by_class.items() if own != names[k - 1]}
+    return replace(concepts, names=tuple(names), by_class=by_class)
 
 
 def part_number(name: str, part_names) -> int:
@@ -198,19 +213,26 @@ def names_file(data_set: str) -> Path:
     return paths.DATA / "names" / f"{paths.slug(data_set)}.json"
 
 
-def write_names_file(study: "Study", concepts: Concepts, names=None) -> Path:
+def write_names_file(study: "Study", concepts: Concepts, names=None, points: str = "") -> Path:
     """`names_template` of a study's concepts, in the place of its data set; the file."""
     train = looked_at(study)
     exemplars = concepts.exemplars(own_class_maps(study, train), train.labels)
     sources = [tail(path, 2) for path in train.paths]
-    return names_template(names_file(study.data.name), exemplars, train.hashes, sources, names)
+    return names_template(names_file(study.data.name), exemplars, train.hashes, sources, names, points)
 
 
-def names_template(path: Path, exemplars: Exemplars, hashes, sources, names=None) -> Path:
+def _of_other_points(path, points):
+    """Whether all names of the file are as other points have suggested them."""
+    notes, names = json.loads(path.read_text(encoding="utf-8")), [name for name, _ in read_names(path)]
+    return notes.get("points", points) != points and notes.get("suggested") == names
+
+
+def names_template(path: Path, exemplars: Exemplars, hashes, sources, names=None, points: str = "") -> Path:
     """Write the file of names, to be filled in by a person, unless it is there and holds a name already; its path.
 
     hashes, sources: of the pictures, as in `Split`, and what a person calls them
     names: one per concept, to be written whatever the file holds; by default they are empty
+    points: a hash of the file of points that suggests these names
 
     Below a name stands what tells a person which concept it is, its number and the sources of its exemplars, and then
     the exemplars themselves, [hash of the picture, y, x], from 0 to 1: they carry names over to other seeds and grids.
@@ -230,7 +252,9 @@ def names_template(path: Path, exemplars: Exemplars, hashes, sources, names=None
         }
         lines = (f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items())
         entries.append("{" + ",\n  ".join(lines) + "}")
-    text = f'{{"format": {FORMAT},\n"how": {json.dumps(HOW)},\n"concepts": [\n\n' + ",\n\n".join(entries) + "\n\n]}\n"
+    notes = {"format": FORMAT, "how": HOW} | ({"points": points, "suggested": list(names)} if points and names else {})
+    lines = "".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in notes.items())
+    text = "{" + lines + '"concepts": [\n\n' + ",\n\n".join(entries) + "\n\n]}\n"
     paths.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return path
 

@@ -69,15 +69,20 @@ class Points(NamedTuple):
         return result
 
 
-def part_points(split: Split) -> Points | None:
-    """Points of the pictures of a split, from the `points.csv` beside its class folders or its folders of splits.
+def points_file(split: Split) -> Path | None:
+    """The `points.csv` beside the class folders of a split or its folders of splits; None where there is none."""
+    return next((folder / FILE for folder in split.paths[0].parents[1:3] if (folder / FILE).is_file()), None)
 
-    None where there is no such file. Raises DataError for one that cannot be used.
+
+def part_points(split: Split) -> Points | None:
+    """Points of the pictures of a split, from `points_file`; None where there is no such file.
+
+    Raises DataError for one that cannot be used.
     """
-    folder = next((folder for folder in split.paths[0].parents[1:3] if (folder / FILE).is_file()), None)
-    if folder is None:
+    file = points_file(split)
+    if file is None:
         return None
-    table = _read(folder / FILE)
+    table, folder = _read(file), file.parent
     numbers = {path.relative_to(folder).as_posix(): number for number, path in enumerate(split.paths)}
     chosen = table[table["picture"].isin(numbers)]
     pictures = chosen["picture"].map(numbers).to_numpy(int)
@@ -98,7 +103,7 @@ def _read(path: Path) -> pd.DataFrame:
     except ValueError as error:  # of pandas: empty, cut off, no text
         raise DataError(f"{path}: no table in UTF-8 ({first_line(error)}). Mend it, or take it away.") from error
     if missing := [name for name in COLUMNS if name not in table]:
-        raise DataError(f"{path}: the columns {', '.join(missing)} are missing. Its first line is {','.join(COLUMNS)}.")
+        raise DataError(f"{path}: no column {', '.join(missing)}. Its first line is {','.join(COLUMNS)}.")
     places = table[["x", "y"]].apply(pd.to_numeric, errors="coerce")
     known = table["picture"].map({name: (path.parent / name).is_file() for name in table["picture"].unique()})
     for wrong, remedy in (

@@ -4,8 +4,8 @@
     similarity_text(["dog", "cat"], 1, True, "", False)         # "The dog shows a higher semantic similarity score."
 
 Names are as folders and part masks have them. Of a name of several words the last one is inflected. The number in
-"ear 2" tells two concepts of one name apart, and is left out where a class has no other. Otherwise it stays a number, as
-legends have it, and no count: nothing has a sixth ear. "concept 3" has no name yet.
+"ear 2" tells two concepts of one name apart, and is left out where a class has no other. Otherwise it stays a number,
+as legends have it, and no count: nothing has a sixth ear. "concept 3" has no name yet.
 """
 
 import re

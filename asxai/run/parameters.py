@@ -97,10 +97,11 @@ def _config_defaults() -> dict:
 def check_input(data_set: str, parameters: dict) -> str:
     """The fingerprint of a folder's pictures, and nothing for other data sets.
 
-    Raises RunError for pictures, parameters of training, a device or a file of names that cannot be used: a kernel
-    would take half a minute to say so.
+    Raises RunError for pictures, points, parameters of training, a device or a file of names that cannot be used: a
+    kernel would take half a minute to say so.
     """
     from asxai.concepts.names import names_file, read_names
+    from asxai.concepts.points import part_points
     from asxai.config import Config
     from asxai.data.datasets import load_data_set
     from asxai.data.pictures import DataError
@@ -116,6 +117,7 @@ def check_input(data_set: str, parameters: dict) -> str:
         if data_set not in MENAGERIE:  # what is drawn is drawn where it is used
             data = load_data_set(data_set)
             name, pictures = data.name, data.fingerprint if os.path.isabs(data_set) else ""
+            part_points(data.train)
         if names_file(name).exists():
             read_names(names_file(name))
     except (DataError, ValueError, TypeError) as error:

@@ -12,8 +12,9 @@ import asxai
 from asxai.benchmarks import points
 from asxai.benchmarks.prototypes import OURS
 from asxai.concepts.cells import own_class_maps
-from asxai.concepts.names import name_by_points, names_file, study_concepts
-from asxai.concepts.points import part_points
+from asxai.concepts.names import name_by_points, names_file, read_names, study_concepts
+from asxai.concepts.points import part_points, points_file
+from asxai.data.pictures import DataError
 from asxai.methods import METHODS
 
 
@@ -72,8 +73,34 @@ def test_names_are_suggested_by_points_of_training_pictures_and_can_be_changed(s
     at = part_points(study.data.train)
     own = concepts.winners(own_class_maps(study, study.data.train), study.data.train.labels)
     suggested = name_by_points(at.counts(own, concepts.count).sum(axis=0), at.names)
-    entries = json.loads(path.read_text())["concepts"]
-    assert tuple(entry["name"] for entry in entries) == suggested
+    written = lambda: tuple(entry["name"] for entry in json.loads(path.read_text())["concepts"])
+    assert written() == suggested
+
+
+def test_suggested_names_follow_the_points_until_a_person_changes_them(study):
+    """A typo in points.csv is mended; a file that cannot be read is told, and no name is lost."""
+    file, concepts, path = points_file(study.data.train), study_concepts(study), names_file(study.data.name)
+    before, names, written = file.read_text(), path.read_text(), lambda: [name for name, _ in read_names(path)]
+    everywhere = concepts.winners(own_class_maps(study, study.data.train), study.data.train.labels)
+    k = int(everywhere[0].max())  # one concept has all points of a part
+    row, column = (int(at[0]) for at in np.nonzero(everywhere[0] == k))
+    picture = study.data.train.paths[0].relative_to(file.parent).as_posix()
+    text = lambda part: f"picture,part,x,y\n{picture},{part},{(column + 0.5) / 28},{(row + 0.5) / 28}\n"
+    try:
+        for part in ("beek", "beak"):
+            file.write_text(text(part))
+            assert study_concepts(study).names[k - 1] == part and part in written()
+        path.write_text(path.read_text().replace('"name": "beak"', '"name": "my own"'))
+        file.write_text(text("bill"))
+        assert study_concepts(study).names[k - 1] == "my own" and "bill" not in written()
+        path.write_text(names)
+        file.write_text(text("beak").replace("picture,", "file,", 1))
+        with pytest.raises(DataError, match="points.csv: no column picture. Its first line is picture,part,x,y"):
+            study_concepts(study)
+        assert path.read_text() == names
+    finally:
+        file.write_text(before)
+        path.write_text(names)
 
 
 def test_a_name_needs_half_of_the_points_and_doubles_are_numbered():

@@ -12,7 +12,15 @@ from asxai.concepts import names as names_module
 from asxai.concepts.cells import part_iou
 from asxai.concepts.concepts import Concepts
 from asxai.concepts.grouping import find_concepts
-from asxai.concepts.names import lies_on, looked_at, name_by_parts, names_by_class, names_from_file, names_template
+from asxai.concepts.names import (
+    lies_on,
+    looked_at,
+    name_by_parts,
+    names_by_class,
+    names_from_file,
+    names_template,
+    true_somewhere,
+)
 from asxai.data.datasets import Split
 
 CLASSES = ("one", "two", "three")
@@ -200,3 +208,12 @@ def test_a_concept_has_another_name_in_a_class_where_it_lies_elsewhere(monkeypat
     assert {
         label for label, _ in names_by_class(study, replace(concepts, members=np.array([[1, 2], [2, 2], [1, 2]])))
     } == {2}
+
+
+def test_a_name_that_is_true_in_no_class_is_none():
+    members, classes = np.array([[1, 2, 3], [1, 2, 0], [1, 0, 3]]), ("cat", "dog", "fox")
+    by_class = {(0, 1): "tail 2", (1, 1): "concept 1", (2, 1): "tail 2", (0, 2): "concept 2", (1, 2): "concept 2"}
+    concepts = true_somewhere(Concepts(members, ("ear", "leg", "nose"), classes, by_class | {(2, 3): "concept 3"}))
+    assert concepts.names == ("tail 2", "concept 2", "nose")  # a nose it is in cats
+    assert concepts.by_class == {(1, 1): "concept 1", (2, 3): "concept 3"}
+    assert [concepts.names_in(label)[0] for label in (0, 1, 2)] == ["tail 2", "concept 1", "tail 2"]

@@ -57,7 +57,7 @@ def test_no_file_no_points_also_without_splits(folder):
 
 @cases(
     "text, words",
-    ("picture,part,x\n", "columns y are missing"),
+    ("picture,part,x\n", "no column y"),
     ("", "no table"),
     (HEAD + "test/class0/wide.png,eye,0.5,0.5\ntest/class0/gone.png,eye,0.5,0.5\n", "line 3 .*no such picture"),
     (HEAD + "test/class0/wide.png,,0.5,0.5\n", "line 2 .*has no name"),
