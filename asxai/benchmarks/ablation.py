@@ -47,6 +47,7 @@ from .prototypes import row
 
 ORTHOGONAL, NO_ORTHOGONAL, NEITHER = "both losses", "no orthogonal loss", "neither loss"
 MANUAL, BOXES = "not self-supervised", "boxes around parts"
+PAPER, PAPER_WITHOUT = "paper's objective", "paper's objective, no orthogonal loss"
 ARMS = {
     ORTHOGONAL: {},
     NO_ORTHOGONAL: {"orthogonality": 0.0},
@@ -56,7 +57,8 @@ ARMS = {
 FURTHER = {
     "orthonormal vectors": {"orthonormal": True},
     "not replaced": {"replaced": False},
-    "paper's objective": {"objective": "paper"},
+    PAPER: {"objective": "paper"},
+    PAPER_WITHOUT: {"objective": "paper", "orthogonality": 0.0},  # nothing else keeps its vectors apart
     "balanced objective": {"objective": "balanced"},
     **{f"M = {vectors}": {"basis_per_class": vectors} for vectors in (5, 20, 50, 100)},
     "D = 64": {"channels": 64},
@@ -236,8 +238,11 @@ def _side(low, high):
     return int(round(low, DIGITS) > 0) - int(round(high, DIGITS) < 0)
 
 
-def claims(table: pd.DataFrame, differences: pd.DataFrame) -> list[dict]:
-    """Claims of notebook 07. An effect is the reference less the arm without it, `spread` its `deciding` interval."""
+def claims(table: pd.DataFrame, differences: pd.DataFrame, of_paper: pd.DataFrame | None = None) -> list[dict]:
+    """Claims of notebook 07. An effect is the reference less the arm without it, `spread` its `deciding` interval.
+
+    differences: of `paired`; of_paper: those to the paper's own objective
+    """
     chosen = lambda rows, arm, name: rows[(rows["arm"] == arm) & (rows["measure"] == name)]
     rows, purer = [], "clearer and purer with orthogonality"
     for name, arm, measured, words in (
@@ -246,6 +251,9 @@ def claims(table: pd.DataFrame, differences: pd.DataFrame) -> list[dict]:
         ("selfsupervised_effect_specificity", MANUAL, "specificity", "less semantic confusion"),
     ):
         rows += [_effect(name, row, words) for row in chosen(differences, arm, measured).to_dict("records")]
+    for measured in ("nmi", "purity") if of_paper is not None else ():
+        of_both = chosen(of_paper, PAPER_WITHOUT, measured).to_dict("records")
+        rows += [_effect(f"orthogonality_effect_{measured}: paper's objective", row, purer) for row in of_both]
     apart = chosen(differences, MANUAL, "off-diagonal").query("seeds > 1").to_dict("records")
     higher = all(verdict(row) == "higher" for row in apart)
     for name, arm, words, holds in (

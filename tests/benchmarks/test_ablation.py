@@ -351,6 +351,10 @@ def test_claims_turn_the_sign_and_follow_from_the_interval():
     assert rows["selfsupervised_effect_specificity"]["holds"] == "yes"
     assert rows["offdiag_concepts_selfsupervised"]["holds"] == "yes"
     assert rows["offdiag_concepts_manual"]["here"] == 0.55 and rows["offdiag_concepts_manual"]["holds"] == ""
+    pair = made_up({ablation.PAPER: [0.4, 0.5, 0.6], ablation.PAPER_WITHOUT: [0.3, 0.4, 0.49]})
+    rows = ablation.claims(table, ablation.paired(table), ablation.paired(pair, ablation.PAPER))
+    (row,) = [row for row in rows if row["claim"] == "orthogonality_effect_nmi: paper's objective"]
+    assert (row["here"], row["seeds"], row["holds"]) == (0.1033, 3, "yes")
     alone = made_up({ORTHOGONAL: [0.5], NO_ORTHOGONAL: [0.4]})
     (row,) = ablation.claims(alone, ablation.paired(alone))
     assert (row["here"], row["spread"], row["seeds"], row["holds"]) == (0.1, "", 1, "")
