@@ -317,7 +317,7 @@ def claims(parts, parents, detection, plants, first_kind, ranks_above, others, r
         by_kind = parents.groupby("hybrid")[["concepts", "softmax"]].mean()
         if first_kind in by_kind.index:
             both = by_kind.loc[first_kind, "concepts"]
-            rows.append(claim("hybrid_parents_top2", both, "both are found", lambda mean: mean >= 0.95))
+            rows.append(claim(f"hybrid_parents_top2: {first_kind}", both, "both are found", lambda mean: mean >= 0.95))
         means = by_kind.mean()
         rows.append(claim("hybrid_parents_all_kinds", means["concepts"], "", lambda mean: mean >= 0.95))
         rows.append(claim("hybrid_parents_all_kinds_softmax", means["softmax"]))

@@ -417,7 +417,7 @@ def claimed(*tables, kind="liger", above=("petal", "centre"), others=NOTHING):
 
 def test_claims():
     assert claimed(*planted_tables()) == {
-        "hybrid_parents_top2": (1.0, "yes"),
+        "hybrid_parents_top2: liger": (1.0, "yes"),
         "hybrid_parents_all_kinds": (0.5, "no"),
         "hybrid_parents_all_kinds_softmax": (0.5, ""),
         "hybrid_part_accuracy": (0.8, "yes"),
@@ -428,19 +428,19 @@ def test_claims():
         "petals_above_centre_pcs": (pytest.approx(0.25), "yes"),
     }
     worse = claimed(*planted_tables([True, False], 1, 0.79, 0.5))
-    assert worse["hybrid_parents_top2"] == (0.5, "no") and worse["hybrid_part_accuracy"] == (0.5, "no")
+    assert worse["hybrid_parents_top2: liger"] == (0.5, "no") and worse["hybrid_part_accuracy"] == (0.5, "no")
     assert worse["ood_auroc_explanation"] == (0.79, "no")
-    assert claimed(*planted_tables(), kind="tapir")["hybrid_parents_top2"] == (0.0, "no")
+    assert claimed(*planted_tables(), kind="tapir")["hybrid_parents_top2: tapir"] == (0.0, "no")
     papers = {
         row["claim"]: row["paper"] for row in ood.claims(*planted_tables(), "liger", ("petal", "centre"), NOTHING)
     }
-    assert papers["ood_auroc_best_baseline"] == "" and papers["hybrid_parents_top2"] == "both are found"
+    assert papers["ood_auroc_best_baseline"] == "" and papers["hybrid_parents_top2: liger"] == "both are found"
 
 
 def test_parents_of_all_kinds_are_a_mean_over_kinds():
     table = planted_parents(("liger", 10, 10, 2), ("tapir", 100, 92, 90))
     assert claimed(NOTHING, table, NOTHING, NOTHING) == {
-        "hybrid_parents_top2": (1.0, "yes"),
+        "hybrid_parents_top2: liger": (1.0, "yes"),
         "hybrid_parents_all_kinds": (0.96, "yes"),
         "hybrid_parents_all_kinds_softmax": (0.55, ""),
     }
@@ -453,13 +453,13 @@ def test_claims_over_seeds():
     others = pd.DataFrame(
         {
             "seed": [1, 2],
-            "hybrid_parents_top2": [0.8, 0.9],
+            "hybrid_parents_top2: liger": [0.8, 0.9],
             "ood_auroc_explanation": [0.7, 0.75],
             "ood_auroc_msp": [0.9, 0.7],
         }
     )
     here = claimed(*planted_tables(), others=others)
-    assert here["hybrid_parents_top2"] == (0.9, "no") and here["ood_auroc_explanation"] == (0.76, "no")
+    assert here["hybrid_parents_top2: liger"] == (0.9, "no") and here["ood_auroc_explanation"] == (0.76, "no")
     assert here["ood_auroc_msp"] == (0.8, "") and here["hybrid_part_accuracy"] == (0.8, "yes")
 
 
