@@ -207,8 +207,9 @@ def region_sheet(explainer: Explainer, picture: torch.Tensor, percentile=95.0, t
 
 
 def place_parents(hybrids: Hybrids, picture: int, masks: np.ndarray) -> list[str]:
-    """The parent that has more pixels of a place than any other, a name per mask, "" for mere background.
+    """The parent that has more pixels of a place than any other, a name per mask.
 
+    It is "" where more than half of the place is background: that is no part of the object.
     masks: bool `(place, height, width)`, of any size. Of equal parents the first in the order of parts counts.
     """
     parts = hybrids.parts[picture]
@@ -217,7 +218,8 @@ def place_parents(hybrids: Hybrids, picture: int, masks: np.ndarray) -> list[str
     names = list(dict.fromkeys(filter(None, each)))
     owners = np.array([0, *(1 + names.index(parent) if parent else 0 for parent in each)])[parts[np.ix_(*middles)]]
     pixels = np.stack([(masks & (owners == k)).sum(axis=(1, 2)) for k in range(1, len(names) + 1)], axis=1)
-    return [names[of_place.argmax()] if of_place.any() else "" for of_place in pixels]
+    beside = (masks & (parts[np.ix_(*middles)] == 0)).sum(axis=(1, 2)) > masks.sum(axis=(1, 2)) / 2
+    return ["" if out or not each.any() else names[each.argmax()] for each, out in zip(pixels, beside)]
 
 
 def concept_patch(explainer: Explainer, label: int, name: str) -> np.ndarray:

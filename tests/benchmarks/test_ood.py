@@ -286,15 +286,16 @@ def test_the_parent_of_a_place_is_that_of_most_pixels_there():
     parts[1, :4, :4], parts[1, :4, 4:], parts[1, 4:, :2], parts[1, 4:, 6:] = 1, 2, 3, 4
     parents = {"head": "lion", "leg": "tiger", "tail": "lion"}
     drawn = Hybrids("liger", parents, torch.zeros(2, 3, 8, 8), parts, ("head", "leg", "tail", "wing"))
-    masks = np.zeros((6, 16, 16), bool)  # twice as fine as the parts
+    masks = np.zeros((7, 16, 16), bool)  # twice as fine as the parts
     masks[0, :4, 6:14] = True  # two columns of four of the lion's head, six of the tiger's leg
     masks[1, :8, 6:10], masks[1, 12:, :4] = True, True  # as much of head as of leg, and the lion's tail
     masks[2, 8:, 4:14] = True  # all background, but for a part without a parent
-    masks[3, 8:, 2:12] = True  # mostly background, but what is drawn is the lion's
+    masks[3, 8:, 2:12] = True  # what is drawn is the lion's, but four fifths are background
     masks[4, 0, 8] = True
-    assert ood.place_parents(drawn, 1, masks) == ["tiger", "lion", "", "lion", "tiger", ""]
-    assert ood.place_parents(drawn, 0, masks) == [""] * 6
-    assert ood.place_parents(drawn, 1, masks[:, ::2, ::2])[:4] == ["tiger", "lion", "", "lion"]
+    masks[5, 8:, 2:6] = True  # half background
+    assert ood.place_parents(drawn, 1, masks) == ["tiger", "lion", "", "", "tiger", "lion", ""]
+    assert ood.place_parents(drawn, 0, masks) == [""] * 7
+    assert ood.place_parents(drawn, 1, masks[:, ::2, ::2])[:4] == ["tiger", "lion", "", ""]
 
 
 def test_the_patch_of_a_concept_is_cut_from_the_picture_of_its_weightiest_vector(explainer, study):
