@@ -32,6 +32,7 @@ def test_a_measure_that_controls_win_does_not_count():
     assert methods.counts(planted(MAPS)) == ["Shapley", "contrast"]
     assert methods.counts(planted({"contrast": dict.fromkeys(MAPS["contrast"], 0.5)})) == []  # all are alike
     assert methods.counts(planted(MAPS, width=0.001)) == ["Shapley"]  # uniform is ahead of saliency in contrast
+    assert methods.counts(planted({"Shapley": {"uniform": 0.1, "LRP": 0.14, "saliency": 0.12}})) == []  # by chance
 
 
 def test_ranks_are_means_over_measures_and_lower_may_be_better():
