@@ -26,6 +26,9 @@ from .pictures import check_outside, find_pictures, place
 from .plan import PACKAGE, RunError, short
 from .studies import find_study, known_studies, parameters_in_words
 
+PAGES = (".html", ".htm")
+MANY = 100  # pictures from which on a share of them is said as a percentage
+
 # --- What several commands do ----------------------------------------------------------------------------------------
 
 
@@ -76,10 +79,13 @@ def train(given) -> tuple[dict, list[str]]:
     result = {"study": str(study.folder), "classes": list(study.class_names), "pictures": counts}
     result |= {"test_accuracy": study.metrics["test_accuracy"], "notes": list(study.data.notes)}
     lines = [f"{len(study.class_names)} classes; pictures: {', '.join(f'{n} {name}' for name, n in counts.items())}"]
-    lines += [f"{100 * study.metrics['test_accuracy']:.1f} % of test pictures are right", *study.data.notes]
+    count, many = counts["test"], counts["test"] >= MANY
+    share = lambda value: f"{100 * value:.1f} %" if many else f"{round(value * count)} of {count}"
+    lines.append(f"{share(study.metrics['test_accuracy'])}{' of' if many else ''} test pictures are right")
+    lines += study.data.notes
     if given_network := study.metrics.get("test_network"):
         result |= {"network": given_network}
-        right, agreed = (f"{100 * given_network[name]:.1f} %" for name in ("accuracy", "agreement"))
+        right, agreed = (share(given_network[name]) for name in ("accuracy", "agreement"))
         lines.insert(2, f"the given network: {right} are right, and {agreed} are decided as it decides them")
     return result, [*lines, f"study: {short(study.folder)}"]
 
@@ -122,6 +128,8 @@ def report(given) -> tuple[dict, list[str]]:
     from .report import write_report
 
     out, failed = place(given.out, "file", b"<!doctype html>"), {}
+    if out.suffix.lower() not in PAGES:
+        raise RunError(f"--out {given.out}: the report is an HTML page; give a name that ends in {PAGES[0]}")
     names = find_pictures(given.pictures, out)
     study = open_outside(given, out)
     ask(study, given)
@@ -152,7 +160,7 @@ def studies(given) -> tuple[dict, list[str]]:
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="asxai", description=__doc__, formatter_class=formatter)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     def command(function, words, *arguments):
         one = commands.add_parser(function.__name__, help=words, description=words)
@@ -209,7 +217,11 @@ def users_mistake(error: BaseException) -> str:
 
 
 def main(arguments=None) -> int:
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if "function" not in given:
+        parser.print_help()
+        return 2  # as argparse for a call that lacks something
     try:
         result, lines = given.function(given)
         print(json.dumps(result, indent=1) if given.json else "\n".join(lines))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -221,6 +222,20 @@ def test_two_studies_of_one_folder_are_told_apart_by_their_parameters(home, caps
     assert command.find_study("shapes") == (studies / "shapes-1", None)
 
 
+def test_few_test_pictures_are_counted(home, capsys, monkeypatch):
+    assert main(["train", "shapes", *SMALL]) == 0
+    assert re.search(r"^[0-4] of 4 test pictures are right$", capsys.readouterr().out, re.MULTILINE)
+    monkeypatch.setattr(command, "MANY", 4)
+    assert main(["train", "shapes", *SMALL]) == 0
+    assert re.search(r"^[\d.]+ % of test pictures are right$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_without_a_command_it_says_what_there_is(capsys):
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.err == "" and all(name in said.out for name in ("train", "explain", "report", "export", "studies"))
+
+
 @pytest.mark.parametrize("call", [["", "new", "--out", "x"], ["shapes", "", "--out", "x"], ["shapes", "new", "--out="]])
 def test_an_empty_argument_is_not_the_current_folder(home, capsys, call):
     assert main(["explain", *call]) == 2 and " empty" in capsys.readouterr().err and not (home / "x").exists()
@@ -238,6 +253,7 @@ def test_an_empty_argument_is_not_the_current_folder(home, capsys, call):
         ("explain shapes new --out new", "--out new holds the pictures of new"),
         ("explain shapes new/0.png --out new", "--out new holds the pictures of new/0.png"),
         ("explain shapes new/deep --out .", "--out . holds the pictures of new/deep"),
+        ("report shapes new --out x.pdf", "give a name that ends in .html"),
         ("explain shapes data --out x", "data: no picture in it"),
         ("explain shape new/none*.png --out x", "new/none*.png: no such file"),
         ("explain nothing new --out x", "no study 'nothing'"),
