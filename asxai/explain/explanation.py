@@ -127,10 +127,10 @@ class Explanation:
         `name` and score `pcs` (a probability times an importance that is 1 on average); `found`, the other class that
         scores highest in it, and `delta`, by how much it is behind; and the words of the sentence, `position`
         ("vivid", "be") and `semanteme` ("obviously", "confusing", ...), None where the sentence says nothing of it.
-        See `asxai.explain.rules`. `network` is the `Decision` of a given network, None without one. `pcs` and
-        `concept_probabilities` have a row per class and a number per concept,
-        `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
-        many pixels of `picture.png` each holds.
+        See `asxai.explain.rules`. `assurance` is what the tier promises, empty where nothing is. `network` is the
+        `Decision` of a given network, None without one. `pcs` and `concept_probabilities` have a row per class and a
+        number per concept, `mask_files` is what `save` calls the masks, None for that of a concept that is not
+        seen, and `mask_pixels` how many pixels of `picture.png` each holds.
 
         `whole` is about the picture as it was given, upright: `width` and `height`, the `box` that the network saw
         (left, top, right, bottom), `polygons` of each concept as in `Whole.polygons`, and `mask_files` of that size.
