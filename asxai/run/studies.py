@@ -40,9 +40,7 @@ def changed(config: dict) -> dict:
 
 
 def parameters_in_words(row: dict) -> str:
-    """The parameters of a study that are not the defaults; its state where they are not known."""
-    if "parameters" not in row:
-        return row["state"]
+    """The parameters of a study that are not the defaults."""
     given = row["parameters"].items()
     return " ".join(f"{name}={Path(v).name if name == 'weights' else v}" for name, v in given) or "all defaults"
 
@@ -70,7 +68,9 @@ def find_study(text: str) -> tuple[Path, Path | None]:
         row = known[meant[0]]
         return Path(row["folder"]), pictures if alike and _place(row) != pictures else None
     if meant:
-        one_of = " or ".join(f"{name} ({parameters_in_words(known[name])})" for name in meant)
+        # by the day, too: what an older version trained has the same parameters
+        said = lambda row: f", {parameters_in_words(row)}" if "parameters" in row else ""
+        one_of = " or ".join(f"{name} ({known[name]['state']}{said(known[name])})" for name in meant)
         raise RunError(f"{text!r} may be {one_of}. Give the name of one; `asxai studies` says more")
     train = f"`asxai train {text}` makes one" if pictures else "`asxai train FOLDER` makes one"
     raise RunError(

@@ -212,7 +212,8 @@ def test_two_studies_of_one_folder_are_told_apart_by_their_parameters(home, caps
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     with pytest.raises(command.RunError) as error:
         command.find_study("shapes")
-    assert "shapes-1 (size=64 " in str(error.value) and "shapes-2 (seed=3 size=64 " in str(error.value)
+    for words in (r"shapes-1 \(\d{4}-\d\d-\d\d \d\d:\d\d, size=64 ", r"shapes-2 \([^,]*, seed=3 size=64 "):
+        assert re.search(words, str(error.value))
     assert main(["studies"]) == 0
     lines = sorted(capsys.readouterr().out.splitlines())
     assert [("seed=3" in line, "weights=mine.safetensors#12" in line) for line in lines] == [(False,) * 2, (True,) * 2]
@@ -273,7 +274,7 @@ def test_an_empty_argument_is_not_the_current_folder(home, capsys, call):
         ("train shapes -p size=64 --out shapes/study", "is among the pictures of"),
         ("train shapes -p size=64 --out new", "holds no study but '0.png'"),
         ("train nowhere", "neither a known data set nor a folder"),
-        ("train new", "class folder"),
+        ("train new", " class"),
         ("train shapes -p sise=64", "Is 'size' meant?"),
         ("train shapes -p size=big", "should be of type int"),
         ("train shapes -p size", "is written name=value"),
