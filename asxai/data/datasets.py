@@ -28,7 +28,7 @@ from .. import paths
 from ..cache import digest_of
 from ..progress import bar
 from ..statistics import evenly
-from .folders import LISTED, Found, Picture, entries, listing, scan_folder, tail
+from .folders import LISTED, Found, Picture, entries, holds_classes, listing, scan_folder, tail
 from .pictures import DataError, first_line, oddity, open_picture, read_mask
 from .sources import DRAWN_SIZE, registry
 
@@ -157,8 +157,8 @@ def _find_folder(name_or_folder, root, known) -> Path:
             return folder.resolve()
     if given.is_file():
         raise DataError(f"{given}: this is a file. Give the folder that holds one folder of pictures per class.")
-    here = [entry.name for entry in entries(root) if entry.is_dir()] if root.is_dir() else []
-    close = difflib.get_close_matches(str(name_or_folder), [*known, *here], n=3, cutoff=0.4)
+    here = [entry.name for entry in entries(root) if entry.is_dir() and holds_classes(entry)] if root.is_dir() else []
+    close = difflib.get_close_matches(str(name_or_folder), [*known, *here], n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise DataError(
         f"name_or_folder: {str(name_or_folder)!r} is neither a known data set nor a folder. {hint}"

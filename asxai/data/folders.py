@@ -10,6 +10,8 @@ from .. import paths
 from .pictures import DataError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+BESIDE = ("points.csv",)  # what is read beside the class folders or splits, see `asxai.concepts.points`
+MADE = "explanation.json"  # in a folder that `asxai.explain` wrote: what was made of a picture is no class
 LISTED = 5  # how many offending files a message names before it only counts them
 
 
@@ -67,7 +69,7 @@ def scan_folder(folder: Path) -> Found:
     for entry in sorted(split_folders):
         by_split[entry], some = _class_folders(entry, split_folders[entry], notes)
         pictures += some
-    _note_others([entry for entry in entries(folder) if entry not in split_folders], notes)
+    _note_others([entry for entry in entries(folder) if entry not in split_folders], notes, BESIDE)
     _check_same_classes(by_split)
     return Found(tuple(sorted(set().union(*by_split.values()))), pictures, notes, place=folder, correctable=True)
 
@@ -80,7 +82,7 @@ def scan_plain(folder: Path) -> Found:
 
 def _class_folders(folder: Path, split: str | None, notes: list[str]) -> tuple[set[str], list[Picture]]:
     """Class names and pictures of `folder/class/*`; what is neither goes into the notes."""
-    class_folders = [entry for entry in entries(folder) if entry.is_dir()]
+    class_folders = [entry for entry in entries(folder) if entry.is_dir() and not (entry / MADE).exists()]
     if not class_folders:
         loose = sum(_is_picture(entry) for entry in entries(folder))
         problem = f"pictures lie directly in it ({loose})" if loose else "it is empty"
@@ -99,8 +101,19 @@ def _class_folders(folder: Path, split: str | None, notes: list[str]) -> tuple[s
             )
         pictures += [Picture(path, class_name, split) for path in files]
         _note_others([entry for entry in entries(class_folder) if entry not in set(files)], notes)
-    _note_others([entry for entry in entries(folder) if not entry.is_dir()], notes)
+    others = [entry for entry in entries(folder) if entry not in set(class_folders)]
+    _note_others(others, notes, () if split else BESIDE)
     return class_names, pictures
+
+
+def holds_classes(folder: Path) -> bool:
+    """Whether a folder, or a split in it, has two class folders of pictures or more."""
+    try:
+        inside = [entry for entry in entries(folder) if entry.is_dir()]
+        splits = [entry for entry in inside if entry.name.lower() in _SPLIT_FOLDERS]
+        return sum(map(_holds_pictures, inside)) > 1 or any(map(holds_classes, splits))
+    except DataError:  # it may not be read
+        return False
 
 
 def _holds_pictures(folder: Path) -> bool:
@@ -122,8 +135,8 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def _note_others(others: list[Path], notes: list[str]):
-    if others:
+def _note_others(others: list[Path], notes: list[str], read: Iterable[str] = ()):
+    if others := [path for path in others if path.name not in read]:
         notes.append(f"Not used, as neither a picture nor a class folder: {listing(map(tail, others))}.")
 
 

@@ -125,6 +125,10 @@ def _small(files) -> Iterator[bytes]:
             yield buffer.getvalue()
 
 
+class NoExport(WeightsError):
+    """A zip that holds nothing of a study; the message says what to do."""
+
+
 @contextmanager
 def unpacked(path: str | Path) -> Iterator[tuple[Path, Kept]]:
     """A folder with the study in a file, until the end of the block, and what explanations need besides.
@@ -146,7 +150,7 @@ def unpacked(path: str | Path) -> Iterator[tuple[Path, Kept]]:
                         shutil.copyfileobj(source, target)
                 files = tuple(map(file.read, pictures))
             yield folder, _kept(folder, files)
-        except NotGiven:
+        except (NotGiven, NoExport):
             raise  # the file is whole
         except DAMAGE as error:
             reason = str(error).replace(f"{folder}/", "").partition("; remove ")[0]
@@ -156,8 +160,14 @@ def unpacked(path: str | Path) -> Iterator[tuple[Path, Kept]]:
 
 
 def _checked(file: ZipFile) -> list[str]:
-    """The names of its exemplars. Raises ValueError for a zip with other files than ours, twice, or too large."""
+    """The names of its exemplars. Raises `NoExport` for a zip without any of our files, and ValueError for one that
+    holds others besides, holds one twice, or is too large."""
     sizes = {entry.filename: entry.file_size for entry in file.infolist()}
+    if not set(FILES) & set(sizes):
+        raise NoExport(
+            f"{file.filename} is a zip, but no export of a study: none of its files is of one. Give a file that "
+            "`asxai export` or Study.export wrote; pictures to explain have to be unpacked"
+        )
     pictures = sorted(filter(EXEMPLAR.fullmatch, sizes))
     if odd := sorted(sizes.keys() - {*FILES, *pictures}) or [n for n in FILES if n not in sizes]:
         raise ValueError(f"{odd[0]!r} is {'not a file of it' if odd[0] in sizes else 'missing'}")

@@ -22,6 +22,8 @@ from ..figures.style import OUTLINES
 from .judgement import Judgement
 from .whole import Whole
 
+DRAWN = ("panel.png", "whole.jpg")  # what `Explanation.save` draws where it is asked to
+
 
 class Decision(NamedTuple):
     """What a given network itself says of a picture, and how far its Proto-CNN accounts for it elsewhere."""
@@ -125,10 +127,10 @@ class Explanation:
         `name` and score `pcs` (a probability times an importance that is 1 on average); `found`, the other class that
         scores highest in it, and `delta`, by how much it is behind; and the words of the sentence, `position`
         ("vivid", "be") and `semanteme` ("obviously", "confusing", ...), None where the sentence says nothing of it.
-        See `asxai.explain.rules`. `network` is the `Decision` of a given network, None without one. `pcs` and
-        `concept_probabilities` have a row per class and a number per concept,
-        `mask_files` is what `save` calls the masks, None for that of a concept that is not seen, and `mask_pixels` how
-        many pixels of `picture.png` each holds.
+        See `asxai.explain.rules`. `assurance` is what the tier promises, empty where nothing is. `network` is the
+        `Decision` of a given network, None without one. `pcs` and `concept_probabilities` have a row per class and a
+        number per concept, `mask_files` is what `save` calls the masks, None for that of a concept that is not
+        seen, and `mask_pixels` how many pixels of `picture.png` each holds.
 
         `whole` is about the picture as it was given, upright: `width` and `height`, the `box` that the network saw
         (left, top, right, bottom), `polygons` of each concept as in `Whole.polygons`, and `mask_files` of that size.
@@ -171,8 +173,8 @@ class Explanation:
         picture that was given, as viewers show it. drawn: also `panel.png`, and `whole.jpg`, the whole picture with the
         square and outlines of concepts; that takes most of the time. notes: entries that the JSON has besides.
 
-        Masks of an explanation that was saved in the same folder before are removed. Raises ValueError where no folder
-        can be made.
+        What an explanation that was saved in the same folder before left there, and this one does not write again, is
+        removed: masks, and what was drawn. Raises ValueError where no folder can be made.
         """
         folder, files = Path(folder), self._mask_files()
         try:
@@ -181,7 +183,7 @@ class Explanation:
             raise ValueError(f"folder={str(folder)!r} cannot be made ({error.strerror}); give another") from error
         try:
             before = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
-            before = [*before["mask_files"], *(before["whole"] or {"mask_files": ()})["mask_files"]]
+            before = [*before["mask_files"], *(before["whole"] or {"mask_files": ()})["mask_files"], *DRAWN]
         except (OSError, ValueError, KeyError, TypeError):  # nothing of ours is there
             before = []
         text = json.dumps(notes | self.to_dict(), indent=1)
@@ -194,16 +196,17 @@ class Explanation:
         if drawn:
             panel, options = self.figure(), {"format": "png", "dpi": 90, "bbox_inches": "tight"}
             figure = lambda path: panel.savefig(path, metadata={"Software": None}, **options)
-            paths.write_atomically(folder / "panel.png", figure)
+            paths.write_atomically(folder / DRAWN[0], figure)
         if drawn and self.whole:
             seen = [mask for mask in self.masks if mask.any()]
             whole = self.whole.drawn(seen, OUTLINES * len(seen))
-            paths.write_atomically(folder / "whole.jpg", lambda path: whole.save(path, format="JPEG", quality=88))
+            paths.write_atomically(folder / DRAWN[1], lambda path: whole.save(path, format="JPEG", quality=88))
         for file, array in pictures.items():
             paths.write_atomically(
                 folder / file, lambda path: Image.fromarray(array).save(path, "PNG", compress_level=1)
             )
         paths.write_atomically(folder / "explanation.json", lambda path: path.write_text(text, encoding="utf-8"))
-        for file in {Path(file).name for file in before if file} - set(pictures):
+        written = {*pictures, *DRAWN[: 2 if self.whole else 1]} if drawn else set(pictures)
+        for file in {Path(file).name for file in before if file} - written:
             (folder / file).unlink(missing_ok=True)
         return folder

@@ -48,7 +48,7 @@ def plan_parameters(notebooks: list[Path], texts: dict[str, str], command: str) 
         raise RunError("the data set is given with --dataset (make: DATASET=...), not as a parameter")
     everywhere = sorted({parameter for known in defaults.values() for parameter in known} - {"data_set"})
     in_all = set.intersection(*map(set, defaults.values()))
-    fields = _config_defaults() if "training" in everywhere and set(texts) - in_all else {}
+    fields = parameter_defaults() if "training" in everywhere and set(texts) - in_all else {}
     if unknown := [parameter for parameter in texts if parameter not in (*everywhere, *fields)]:
         known = f"Known: {', '.join(everywhere)}" + (f"; for training: {', '.join(fields)}" if fields else "")
         meant = likely(unknown[0], [*everywhere, *fields])
@@ -81,13 +81,13 @@ def named_texts(given: list[str]) -> dict[str, str]:
 
 def training_parameters(given: list[str]) -> dict:
     """Values for fields of `asxai.Config`, from `name=value`."""
-    texts, fields = named_texts(given), _config_defaults()
+    texts, fields = named_texts(given), parameter_defaults()
     if unknown := [name for name in texts if name not in fields]:
         raise RunError(f"no parameter {unknown[0]}. {likely(unknown[0], fields)}Known: {', '.join(fields)}")
     return {name: convert(name, text, fields[name]) for name, text in texts.items()}
 
 
-def _config_defaults() -> dict:
+def parameter_defaults() -> dict:
     """Name and default of each field of `asxai.Config` that a notebook does not give itself."""
     from asxai.config import Config  # imports torch
 

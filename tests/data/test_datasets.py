@@ -136,6 +136,21 @@ def test_a_split_beside_pictures_without_classes_is_an_error_and_loose_files_are
         load_data_set(tmp_path)
 
 
+def test_what_was_made_of_a_picture_is_no_class_and_points_are_used(tmp_path):
+    for folder in (plain(tmp_path / "a", (4, 4)), with_splits(tmp_path / "b")):
+        before = load_data_set(folder)
+        (folder / "points.csv").write_text("picture,part,x,y")
+        classes = folder / "train" if (folder / "train").exists() else folder
+        fill(classes / "0.png", 2, 9000)
+        (classes / "0.png" / "explanation.json").write_text("{}")
+        after = load_data_set(folder)
+        assert after.fingerprint == before.fingerprint and before.notes == ()
+        (note,) = after.notes
+        assert note.startswith("Not used") and "0.png" in note and "points.csv" not in note
+    (folder / "train" / "points.csv").write_text("not read here")
+    assert "train/points.csv" in load_data_set(folder).notes[0]
+
+
 # Two things with one name
 
 
@@ -277,6 +292,19 @@ def test_unknown_names_and_a_file(tmp_path, name):
     assert ("Did you mean oxford-pets" in message) == (name == "oxford-pet")
     with pytest.raises(DataError, match="this is a file. Give the folder"):
         load_data_set(fill(tmp_path, 1) / "0000.png")
+
+
+def test_only_what_holds_classes_is_offered_for_a_name(tmp_path):
+    (tmp_path / "petty" / "kinds").mkdir(parents=True)  # code, say
+    (tmp_path / "petty" / "art.py").write_text("art = 1")
+    with pytest.raises(DataError) as caught:
+        load_data_set("pettt", root=tmp_path)
+    assert "Did you mean" not in str(caught.value)
+    plain(tmp_path / "petts", (3, 3))
+    with_splits(tmp_path / "pettz", count=1)
+    with pytest.raises(DataError) as caught:
+        load_data_set("pettt", root=tmp_path)
+    assert "Did you mean pettz or petts?" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["folder", "class", "picture"])

@@ -123,6 +123,14 @@ def test_a_file_that_is_cut_short_flipped_or_not_there(study, files, tmp_path):
         asxai.Study.open(study.folder)
 
 
+def test_a_zip_of_something_else_is_called_so(tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+        file.writestr("photos/0000.jpg", jpeg((8, 8)))
+    with pytest.raises(WeightsError, match=r"photos\.zip is a zip, but no export of a study.*unpacked$") as error:
+        asxai.Study.open(tmp_path / "photos.zip")
+    assert "damaged" not in str(error.value)
+
+
 @pytest.mark.parametrize("change", ["mean", "windows", "foreground", "similarity", "labels"])
 def test_numbers_of_another_network_are_noticed(files, tmp_path, change):
     with zipfile.ZipFile(files[1]) as whole:

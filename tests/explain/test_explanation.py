@@ -60,7 +60,7 @@ def test_save_writes_what_it_says(explanations, tmp_path):
     assert json.loads((plain / "explanation.json").read_text()) == values | {"note": "of mine"}
 
 
-def test_masks_of_another_picture_do_not_stay(explanations, tmp_path):
+def test_files_of_another_explanation_do_not_stay(explanations, tmp_path):
     """Those that were saved there before go; what somebody else put there does not."""
     files = lambda one: {file for file in one.to_dict()["mask_files"] if file}
     first, second = next((a, b) for a in explanations for b in explanations if files(a) - files(b))
@@ -69,6 +69,14 @@ def test_masks_of_another_picture_do_not_stay(explanations, tmp_path):
     second.save(tmp_path)
     assert {path.name for path in tmp_path.glob("mask_*")} == files(second) | {"mask_of_mine.png"}
     assert len(list(tmp_path.glob("whole_*"))) == len(files(second))
+    assert {"panel.png", "whole.jpg"} <= {path.name for path in tmp_path.iterdir()}
+    replace(first, whole=None).save(tmp_path)
+    assert (tmp_path / "panel.png").exists() and not list(tmp_path.glob("whole*"))
+    second.save(tmp_path, drawn=False)
+    assert {path.name for path in tmp_path.iterdir() if "mask_" not in path.name and "whole_" not in path.name} == {
+        "explanation.json",
+        "picture.png",
+    }
 
 
 def test_save_where_no_folder_can_be(explanations, tmp_path):

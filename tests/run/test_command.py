@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -80,10 +82,10 @@ def test_sentences_that_promise_and_name_what_decides_are_asked_for(home, capsys
     _, plain = told(capsys, "explain", *out)
     code, result = told(capsys, "explain", *out, "--calibrated", "--importance", "none")
     (before,), (row,) = plain["pictures"], result["pictures"]
-    assert code == 0 and "promise" not in before  # another question, asked anew
+    assert code == 0 and "assurance" not in before  # another question, asked anew
     study = command.open_study(SimpleNamespace(study="shapes", device="cpu", data=None))
     expected = Explainer(study, calibrated=True, importance="none").explain("new/0.png")
-    assert row["promise"] == expected.assurance and row["sentence"] == expected.sentence
+    assert row["assurance"] == expected.assurance and row["sentence"] == expected.sentence
     assert main(["report", "shapes", "new/0.png", "--calibrated", "--out", str(tmp_path / "page.html")]) == 0
     assert expected.assurance in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert main(["export", "shapes", str(tmp_path / "shapes.zip")]) == 0
@@ -138,11 +140,121 @@ def test_export_and_explain_elsewhere(home, capsys, tmp_path, monkeypatch):
     assert code == 0 and result["pictures"][0]["sentence"] == expected["pictures"][0]["sentence"]
 
 
+def folders_of(out):
+    """The folders that the rows of a table are of."""
+    with open(out / "explanations.csv", newline="", encoding="utf-8") as file:
+        return [row["folder"] for row in csv.DictReader(file)]
+
+
+def test_explained_again_what_is_there_is_kept_renewed_or_gone(home, capsys, tmp_path):
+    call, drawn = ("explain", "shapes", "new/0.png", "--out", tmp_path), {"panel.png", "whole.jpg"}
+    files = lambda: {path.name for path in (tmp_path / "0.png").iterdir()}
+    assert told(capsys, *call, "--panels")[0] == 0 and drawn <= files()
+    assert told(capsys, *call)[0] == 0 and drawn <= files(), "what was drawn still fits"
+    code, result = told(capsys, "explain", "shapes", "new/1.png", "new/deep", "--out", tmp_path)
+    assert code == 0 and [row["folder"] for row in result["pictures"]] == ["1.png", "3.png", "4.png"]
+    assert folders_of(tmp_path) == ["1.png", "3.png", "4.png", "0.png"]
+    assert told(capsys, *call, "--percentile", 90)[0] == 0 and not drawn & files(), "these were of other masks"
+    assert told(capsys, *call, "--percentile", 90, "--panels")[0] == 0 and drawn <= files()
+    shutil.rmtree(tmp_path / "1.png")
+    assert main([*map(str, call)]) == 0 and "and for 2 explained there earlier" in capsys.readouterr().out
+    assert folders_of(tmp_path) == ["0.png", "3.png", "4.png"]
+    old = json.loads((tmp_path / "3.png" / "explanation.json").read_text())
+    del old["study"], old["panels"]  # as before they were written there
+    (tmp_path / "3.png" / "explanation.json").write_text(json.dumps(old))
+    assert told(capsys, *call)[0] == 0 and folders_of(tmp_path) == ["0.png", "4.png"]
+    assert told(capsys, "explain", "shapes", "new/deep", "--out", tmp_path)[0] == 0
+    assert folders_of(tmp_path) == ["3.png", "4.png", "0.png"]
+
+
+def test_a_folder_has_explanations_of_one_study(home, capsys, tmp_path):
+    assert main(["train", "shapes", *SMALL, "-p", "seed=1", "--out", str(tmp_path / "other")]) == 0
+    capsys.readouterr()
+    call = ("new/0.png", "--out", tmp_path / "out")
+    assert told(capsys, "explain", "shapes", *call)[0] == 0
+    before = (tmp_path / "out" / "0.png" / "explanation.json").read_bytes()
+    code, result = told(capsys, "explain", tmp_path / "other", *call)
+    assert code == 2 and "holds explanations by another study, such as" in result["error"]
+    assert (tmp_path / "out" / "0.png" / "explanation.json").read_bytes() == before
+    assert main(["export", "shapes", str(tmp_path / "shapes.zip")]) == 0  # the same study elsewhere
+    capsys.readouterr()
+    code, result = told(capsys, "explain", tmp_path / "shapes.zip", "new/1.png", "--out", tmp_path / "out")
+    assert code == 0 and folders_of(tmp_path / "out") == ["1.png", "0.png"]
+
+
+def test_a_study_is_found_by_its_pictures_wherever_they_are(home, capsys, tmp_path, monkeypatch):
+    shutil.copytree(home / "shapes", tmp_path / "figures of mine")
+    _, result = told(capsys, "train", tmp_path / "figures of mine", *SMALL)
+    study, (pictures, name) = result["study"], (tmp_path / "figures of mine", "figures of mine")
+    out = ("new/0.png", "--out", tmp_path / "out")
+    assert told(capsys, "explain", pictures, *out)[0] == 0
+    code, result = told(capsys, "explain", pictures, "new/0.png", "--out", pictures / "out")
+    assert code == 2 and "is among the pictures of" in result["error"] and not (pictures / "out").exists()
+    place, moved = command.find_study(str(pictures))
+    assert (str(place), moved) == (study, pictures) and command.find_study("shapes") == (place, None)
+    (home / "data").mkdir(exist_ok=True)
+    (home / "data" / name).symlink_to(pictures)  # as training finds a folder
+    assert command.find_study(name)[0] == place
+    (home / "data" / name).unlink()
+    Image.fromarray(noise(99)).save(next(pictures.glob("square/*.png")))
+    with pytest.raises(command.RunError, match="`asxai train .*figures of mine` makes one"):
+        command.find_study(str(pictures))
+
+
+def test_two_studies_of_one_folder_are_told_apart_by_their_parameters(home, capsys, tmp_path, monkeypatch):
+    studies = tmp_path / "runs" / "studies"
+    (first,) = [row["folder"] for row in command.known_studies() if "data_set" in row]
+    for name, change in (("shapes-1", {}), ("shapes-2", {"seed": 3, "weights": "/of/mine.safetensors#12"})):
+        shutil.copytree(first, studies / name)
+        notes = json.loads((studies / name / "study.json").read_text())
+        notes["config"] |= change
+        (studies / name / "study.json").write_text(json.dumps(notes))
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    with pytest.raises(command.RunError) as error:
+        command.find_study("shapes")
+    for words in (r"shapes-1 \(\d{4}-\d\d-\d\d \d\d:\d\d, size=64 ", r"shapes-2 \([^,]*, seed=3 size=64 "):
+        assert re.search(words, str(error.value))
+    assert main(["studies"]) == 0
+    lines = sorted(capsys.readouterr().out.splitlines())
+    assert [("seed=3" in line, "weights=mine.safetensors#12" in line) for line in lines] == [(False,) * 2, (True,) * 2]
+    # where other pictures were in the folder before, those that are there now decide
+    notes["metrics"]["data_fingerprint"] = "other"
+    (studies / "shapes-2" / "study.json").write_text(json.dumps(notes))
+    assert command.find_study("shapes") == (studies / "shapes-1", None)
+
+
+def test_few_test_pictures_are_counted(home, capsys, monkeypatch):
+    assert main(["train", "shapes", *SMALL]) == 0
+    assert re.search(r"^[0-4] of 4 test pictures are right$", capsys.readouterr().out, re.MULTILINE)
+    monkeypatch.setattr(command, "MANY", 4)
+    assert main(["train", "shapes", *SMALL]) == 0
+    assert re.search(r"^[\d.]+ % of test pictures are right$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_without_a_command_it_says_what_there_is(capsys):
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.err == "" and all(name in said.out for name in ("train", "explain", "report", "export", "studies"))
+
+
+@pytest.mark.parametrize("call", [["", "new", "--out", "x"], ["shapes", "", "--out", "x"], ["shapes", "new", "--out="]])
+def test_an_empty_argument_is_not_the_current_folder(home, capsys, call):
+    assert main(["explain", *call]) == 2 and " empty" in capsys.readouterr().err and not (home / "x").exists()
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
         ("explain shapes nothing.png --out x", "nothing.png: no such file"),
         ("explain shapes shapes/* --out x", "shapes/*: no such file"),
+        ("explain shapes new --out shapes", "shapes is among the pictures of"),
+        ("explain shapes new --out shapes/x", "on which the study was trained; give a place outside"),
+        ("report shapes new --out shapes/x.html", "shapes/x.html is among the pictures of"),
+        ("export shapes shapes/x.zip", "shapes/x.zip is among the pictures of"),
+        ("explain shapes new --out new", "--out new holds the pictures of new"),
+        ("explain shapes new/0.png --out new", "--out new holds the pictures of new/0.png"),
+        ("explain shapes new/deep --out .", "--out . holds the pictures of new/deep"),
+        ("report shapes new --out x.pdf", "give a name that ends in .html"),
         ("explain shapes data --out x", "data: no picture in it"),
         ("explain shape new/none*.png --out x", "new/none*.png: no such file"),
         ("explain nothing new --out x", "no study 'nothing'"),
@@ -162,7 +274,7 @@ def test_export_and_explain_elsewhere(home, capsys, tmp_path, monkeypatch):
         ("train shapes -p size=64 --out shapes/study", "is among the pictures of"),
         ("train shapes -p size=64 --out new", "holds no study but '0.png'"),
         ("train nowhere", "neither a known data set nor a folder"),
-        ("train new", "class folder"),
+        ("train new", " class"),
         ("train shapes -p sise=64", "Is 'size' meant?"),
         ("train shapes -p size=big", "should be of type int"),
         ("train shapes -p size", "is written name=value"),
@@ -192,7 +304,7 @@ def test_names_that_meet_stay_apart_and_studies_that_do_are_asked_for(home, tmp_
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     (tmp_path / "studies" / "new-2" / "study.json").write_text("{")
     assert sorted(row["state"] for row in command.known_studies()) == ["damaged", "not finished"]
-    with pytest.raises(command.RunError, match="may be new-. or new-."):
+    with pytest.raises(command.RunError, match=r"may be new-. \((damaged|not finished)\) or new-."):
         command.find_study("new-")
 
 
