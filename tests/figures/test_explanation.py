@@ -78,14 +78,8 @@ def lines(axis):
     return np.array(ends)
 
 
-def crossing(one, other):
-    """Whether two lines meet: the ends of each lie on both sides of the other."""
-    side = lambda a, b, c: np.sign(np.cross(np.append(b - a, 0), np.append(c - a, 0))[2])
-    return all(side(*a, b[0]) != side(*a, b[1]) for a, b in ((one, other), (other, one)))
-
-
 @pytest.mark.parametrize("shape", [(40, 40), (40, 60), (60, 40)])
-def test_lines_from_names_to_outlines_never_meet_and_have_their_colour(shape):
+def test_lines_from_names_to_outlines_never_meet_and_have_their_colour(shape, crossing):
     for seed in range(4):
         generator, seen = np.random.default_rng(seed), np.zeros((12, *shape), bool)
         for k in range(12):
