@@ -74,7 +74,7 @@ def draw_dots(axis, rows, methods, styles, numbers=""):
     right = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 9}
     means, better = rows.groupby("method")["value"].mean(), rows["better"].dropna().unique()
     best = (means.max() if better[0] == "higher" else means.min()) if len(better) else np.nan
-    first = numbers.format(best).rstrip(".") if np.isfinite(best) else None
+    first = numbers.format(best).rstrip(".").replace("-", "−") if np.isfinite(best) else None
     for y, method in enumerate(methods):
         if y % 2:
             axis.axhspan(y - 0.5, y + 0.5, color="0.95", lw=0, zorder=0)
@@ -93,7 +93,7 @@ def draw_dots(axis, rows, methods, styles, numbers=""):
         if numbers:
             if len(cell) > 1:
                 axis.plot(means[method], y, "D", mfc="w", mec="k", ms=6, mew=1.2, zorder=4)
-            written = numbers.format(means[method]).rstrip(".")
+            written = numbers.format(means[method]).rstrip(".").replace("-", "−")
             weight = "bold" if written == first else "normal"  # what looks the same has the same weight
             axis.text(1.02, y, written, weight=weight, **right)
     axis.set_yticks(range(len(methods)), [wrapped(method, NAME, 2) for method in methods])

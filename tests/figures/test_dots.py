@@ -62,6 +62,9 @@ def test_what_looks_as_good_as_the_best_is_bold_too():
     figure, _ = dot_plot(table.assign(better="higher"), numbers="{:.2f}")
     written = [(text.get_text(), text.get_weight()) for text in figure.axes[0].texts]
     assert written == [("0.70", "bold"), ("0.70", "bold"), ("0.60", "normal")]
+    figure, _ = dot_plot(table.assign(better="higher", value=[-0.7, -0.5, -0.6]), numbers="{:.1f}")
+    written = [(text.get_text(), text.get_weight()) for text in figure.axes[0].texts]
+    assert written == [("−0.7", "normal"), ("−0.5", "bold"), ("−0.6", "normal")]  # with a minus, as on the axis
 
 
 @pytest.mark.filterwarnings("error")
