@@ -36,8 +36,9 @@ def concept_matrices(cosines, names, arms, class_names, title: str) -> Drawn:
     """
     shown, most = min(MOST_ROWS, len(class_names)), max(len(row) for labels in names for row in labels)
     numbers = most <= MOST_NUMBERS
-    side = (0.34 if numbers else 0.2) * most + 1.5
-    inches = max(5.0, len(arms) * side + 1.0), shown * (side + 0.3) + 0.4
+    letters = min(16, max(len(name) for labels in names for row in labels for name in row))
+    side = (0.28 if numbers else 0.2) * most + 0.065 * letters + 0.35  # no wider, or a page shows it with small letters
+    inches = max(5.0, len(arms) * side + 1.0), max(2.7, shown * (side + 0.3) + 0.4)
     figure, axes = plt.subplots(shown, len(arms), squeeze=False, figsize=inches)
     for c, a in np.ndindex(axes.shape):
         itself = np.eye(len(cosines[a][c]), dtype=bool)

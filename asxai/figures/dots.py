@@ -24,7 +24,8 @@ def dot_plot(
         `chance`                  a grey bar from minus that to plus that, what chance gives
         `better`, `target`        of a measure: the better side ("higher" or "lower"), and a dashed line
     numbers: how to write the value at the right, for instance "{:.2f}". Of several rows of a method, which differ in
-        their seed, it is the mean, which has a diamond. The best one is bold where a side is better
+        their seed, it is the mean, which has a diamond. The best one is bold where a side is better, and so is
+        what is written as it is
     styles: colour and marker of each group, arguments of `plot`
     columns, width: panels side by side, and inches of each
     share: whether all panels have the same methods, or each its own. log: a logarithmic axis
@@ -73,6 +74,7 @@ def draw_dots(axis, rows, methods, styles, numbers=""):
     right = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 9}
     means, better = rows.groupby("method")["value"].mean(), rows["better"].dropna().unique()
     best = (means.max() if better[0] == "higher" else means.min()) if len(better) else np.nan
+    first = numbers.format(best).rstrip(".").replace("-", "−") if np.isfinite(best) else None
     for y, method in enumerate(methods):
         if y % 2:
             axis.axhspan(y - 0.5, y + 0.5, color="0.95", lw=0, zorder=0)
@@ -91,8 +93,9 @@ def draw_dots(axis, rows, methods, styles, numbers=""):
         if numbers:
             if len(cell) > 1:
                 axis.plot(means[method], y, "D", mfc="w", mec="k", ms=6, mew=1.2, zorder=4)
-            weight = "bold" if np.isclose(means[method], best) else "normal"
-            axis.text(1.02, y, numbers.format(means[method]).rstrip("."), weight=weight, **right)
+            written = numbers.format(means[method]).rstrip(".").replace("-", "−")
+            weight = "bold" if written == first else "normal"  # what looks the same has the same weight
+            axis.text(1.02, y, written, weight=weight, **right)
     axis.set_yticks(range(len(methods)), [wrapped(method, NAME, 2) for method in methods])
     axis.set_ylim(max(1, len(methods)) - 0.5, -0.5)
     axis.grid(axis="x")

@@ -3,11 +3,14 @@
 It is laid out in inches and without a layout engine: it is drawn at every move of a slider.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
 from scipy.ndimage import distance_transform_edt, label
-from scipy.optimize import isotonic_regression
+from scipy.optimize import isotonic_regression, linear_sum_assignment
 
 from .sheet import blank, inch_axis, inch_figure, ink, outline, show_picture, tag, wrapped
 from .style import LINE_COLOURS, OTHERS, OUTLINES, QUIET, WIDTH, Drawn
@@ -20,7 +23,11 @@ LARGEST = 0.62  # inches across, of a bubble at the scale's end
 SMALLEST, WRITTEN = 0.06, 0.3  # inches across: of all bubbles, and of those with their value in them
 NEARLY_NONE = 0.01  # PCS below which a bubble is hollow
 LETTERS = 66  # of the sentence in a line
+APART = 0.05  # of a picture's height: at least so far from one another lines to outlines end, where masks allow it
+KEY_ROOM = 0.75  # inches under the ring for the key of its classes; a key that needs more makes the panel taller
 SMALL = {"fontsize": 9, "color": QUIET}
+MEANING = """semantic probability (PCS) of concepts, by class: how strongly each shows,
+compared with training pictures of the class, times its importance"""
 
 
 def explanation_panel(
@@ -50,18 +57,22 @@ def explanation_panel(
     sentence = wrapped(sentence, LETTERS, 12)
     notes = "\n".join(wrapped(line, LETTERS + 12, 3) for line in notes.split("\n"))
     below = max(0.21 * sentence.count("\n") + 0.18 * notes.count("\n") + 0.9, 0.24 * len(bars) + 0.7)
-    figure = inch_figure(WIDTH, 5.8 + below)
-    draw_picture(inch_axis(figure, 1.35, below + 1.6, 3.3, 3.9), picture, masks, concept_names, tags)
-    axis = inch_axis(figure, 5.6, below + 2.15, WIDTH - 5.7, 3.4)
-    axis.set_title("how much of each class is in them", loc="left", **SMALL)
-    _draw_ring(axis, scores, class_names, concept_names, rings, spokes, first, colours, tags)
+    key = _key(scores, class_names, concept_names, rings, spokes, first)
+    middle = below + max(0, key.inches - KEY_ROOM)
+    figure = inch_figure(WIDTH, 5.95 + middle)
+    draw_picture(inch_axis(figure, 1.35, middle + 1.6, 3.3, 3.9), picture, masks, concept_names, tags)
+    axis = inch_axis(figure, 5.6, middle + 2.15, WIDTH - 5.7, 3.4)
+    axis.set_title(MEANING, loc="left", **SMALL)
+    _draw_ring(axis, scores, concept_names, rings, spokes, first, colours, tags)
+    if len(spokes):
+        _draw_key(axis, key, [colours[c] for c in rings])
     back = inch_axis(figure, 0, 1.4, WIDTH, below)
     back.set(xticks=[], yticks=[], facecolor="0.955")
     back.spines[:].set_visible(False)
     back.text(0.014, 1 - 0.2 / below, sentence, va="top", fontsize=12)
     back.text(0.014, 0.2 / below, notes, fontsize=10, color=QUIET)
     more = f"; {len(bars)} of {count} classes" if len(bars) < count else ""
-    back.text(0.62, 1 - 0.2 / below, f"global similarity (cosine and structure in HSV){more}", va="top", **SMALL)
+    back.text(0.62, 1 - 0.2 / below, f"semantic similarity score (cosine × structure){more}", va="top", **SMALL)
     names, texts = [class_names[c] for c in bars], [f"{similarity[c]:.2f}" for c in bars]
     axis = inch_axis(figure, 8.4, 1.5, 2.2, below - 0.5)
     draw_bars(axis, similarity[bars], names, texts, [colours.get(c, OTHERS) for c in bars], predicted)
@@ -89,31 +100,54 @@ def _chosen(scores, first):
 
 
 def draw_picture(axis, picture, masks, names, tags):
-    """A picture with outlines of masks and their names at both sides. tags: by number of a mask its colour."""
+    """A picture with outlines of masks and their names at both sides. tags: by number of a mask its colour.
+
+    The line of a name has the colour of its outline, and no line crosses another.
+    """
     show_picture(axis, picture)
     axis.set_anchor("N")
-    points = {k: anchor(masks[k]) for k in tags}
-    order = sorted(tags, key=lambda k: points[k][0])
+    points = {}
+    for k in tags:
+        points[k] = anchor(masks[k], points.values())
+    order = sorted(tags, key=lambda k: tuple(points[k]))
     for k in tags:
         outline(axis, masks[k], tags[k], 1.6)
-        axis.plot(*points[k], "o", ms=3.5, mfc=tags[k], mec="0.1", mew=0.8)
+        axis.plot(*points[k], "o", ms=4.5, mfc=tags[k], mec="0.1", mew=0.9, zorder=6)
     half = (len(order) + 1) // 2
     for x, ha, side in ((-0.06, "right", order[:half]), (1.06, "left", order[half:])):
-        side = sorted(side, key=lambda k: -points[k][1])
-        steps = min(0.12, 0.95 / max(1, len(side))) * np.arange(len(side))  # of labels that must not overlap
-        wanted = np.array([1 - points[k][1] / len(picture) for k in side])
-        heights = isotonic_regression(wanted - steps).x if side else wanted
-        for k, y in zip(side, np.clip(heights, 0.03, 0.97 - steps.max(initial=0)) + steps):
-            place = {"xytext": (x, y), "textcoords": "axes fraction", "ha": ha, "va": "center", "fontsize": 9}
-            line = {"arrowstyle": "-", "color": "0.25"}
-            axis.annotate(wrapped(names[k], 12, 2), points[k], arrowprops=line, bbox=tag(tags[k]), **place)
+        for k, y in _heights(side, points, x, picture.shape):
+            end = {"xycoords": "data", "xytext": (x, y), "textcoords": "axes fraction", "ha": ha, "va": "center"}
+            rim = [withStroke(linewidth=2.8, foreground="0.1")]
+            line = {"arrowstyle": "-", "color": tags[k], "lw": 1.2, "path_effects": rim, "shrinkB": 0}
+            line["relpos"] = (float(x < 0), 0.5)  # from the middle of the name's inner edge
+            name = wrapped(names[k], 12, 2)
+            axis.annotate(name, points[k], arrowprops=line, bbox=tag(tags[k]), fontsize=9, zorder=5, **end)
 
 
-def anchor(mask):
-    """The pixel, across and down, that is deepest inside the largest island of a mask."""
+def _heights(side, points, x, shape):
+    """Of names at one side, which must not overlap, pairs of number and height, both as shares of the axis.
+
+    Of all ways to give places to names, the one of the shortest lines has none that cross.
+    """
+    if not side:
+        return []
+    steps = min(0.12, 0.95 / len(side)) * np.arange(len(side))
+    ends = np.array([points[k] for k in side]) / (shape[1], shape[0])
+    wanted = np.sort(1 - ends[:, 1])
+    heights = np.clip(isotonic_regression(wanted - steps).x, 0.03, 0.97 - steps[-1]) + steps
+    places = np.stack([np.full(len(side), x), 1 - heights], axis=1)
+    lengths = np.linalg.norm((ends[:, None] - places) * (shape[1], shape[0]), axis=2)  # in pixels
+    return [(side[i], heights[place]) for i, place in zip(*linear_sum_assignment(lengths))]
+
+
+def anchor(mask, taken=()):
+    """The pixel, across and down, deepest inside the largest island of a mask; apart from taken ones where it can."""
     islands, _ = label(mask)
     largest = np.bincount(islands.ravel())[1:].argmax() + 1
     depth = distance_transform_edt(np.pad(islands == largest, 1))[1:-1, 1:-1]
+    down, across = np.indices(mask.shape)
+    for x, y in taken:
+        depth[np.hypot(across - x, down - y) < APART * len(mask)] *= 1e-3
     return np.unravel_index(depth.argmax(), mask.shape)[::-1]
 
 
@@ -127,7 +161,7 @@ def draw_bars(axis, values, names, texts, colours, bold):
     axis.axvline(0, color=QUIET, lw=0.8)
 
 
-def _draw_ring(axis, scores, class_names, concept_names, rings, spokes, first, colours, tags):
+def _draw_ring(axis, scores, concept_names, rings, spokes, first, colours, tags):
     """Figure 6's semantic probability bubble ring diagram: concepts around, a ring per class, bubbles as large as PCS.
 
     The area of a bubble is its PCS. The largest have their value in them, and where none fits, the highest stands
@@ -164,15 +198,33 @@ def _draw_ring(axis, scores, class_names, concept_names, rings, spokes, first, c
         axis.text(x, y, name, va="center" if across[best, s] > WRITTEN else "bottom", **side, **box)
         if across[best, s] <= WRITTEN:
             look = {"color": colours[rings[best]], "weight": "bold", "va": "top"}
-            axis.text(x, y - 0.04, f"{shown[best, s]:.2f}", **side, **look)
+            axis.text(x, y - 0.07, f"{shown[best, s]:.2f}", **side, **look)
+
+
+class _Key(NamedTuple):
+    """What stands under the ring, and the height that it needs."""
+
+    words: str
+    names: list
+    columns: int
+    inches: float
+
+
+def _key(scores, class_names, concept_names, rings, spokes, first):
+    shown = scores[np.ix_(rings, spokes)]
     words = "rings from outside: as listed; area of a bubble: PCS"
     words += f"; {len(rings)} of {len(class_names)} classes" if len(rings) < len(class_names) else ""
     words += f"; {len(spokes)} of {len(concept_names)} concepts" if len(spokes) < len(concept_names) else ""
     words += "; hollow: nearly 0" if (shown < NEARLY_NONE).any() else ""
     words += "; no bubble: the class lacks the concept" if np.isnan(shown).any() else ""
+    words = wrapped(words, 88)
     names = [wrapped(class_names[c], 24, 1) + (" (predicted)" if c == first else "") for c in rings]
-    dots = [Circle((0, 0), fc=colours[c], label=name) for c, name in zip(rings, names)]
-    look = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "frameon": False, "fontsize": 9, "title_fontsize": 8}
     columns = 2 if max(map(len, names)) > 20 else 3
-    legend = axis.legend(handles=dots, ncols=columns, title=wrapped(words, 88), borderpad=0, **look)
+    return _Key(words, names, columns, 0.1 + 0.135 * (words.count("\n") + 1) + 0.2 * -(-len(names) // columns))
+
+
+def _draw_key(axis, key, colours):
+    dots = [Circle((0, 0), fc=colour, label=name) for colour, name in zip(colours, key.names)]
+    look = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "frameon": False, "fontsize": 9, "title_fontsize": 8}
+    legend = axis.legend(handles=dots, ncols=key.columns, title=key.words, borderpad=0, **look)
     legend.get_texts()[0].set_weight("bold")

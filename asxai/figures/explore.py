@@ -44,8 +44,9 @@ def trait_sheet(pictures, values, lowest, highest, ratios, title: str) -> Drawn:
     changed = np.abs(pictures - whole).mean(axis=(2, 3, 4)) / 255
     rows = [[*low[::-1], *moved, *high] for low, moved, high in zip(lowest, pictures, highest)]  # the furthest inside
     labels = [f"component {k}\n{100 * ratio:.0f} % of the\nvariance" for k, ratio in enumerate(ratios, 1)]
-    more, traits = ["next"] * (len(lowest[0]) - 1), [f"{value:+g} std" if value else "trait" for value in values]
-    figure, _ = picture_grid(rows, labels, title, [[*more, "lowest", *traits, "highest", *more]], size=(1.15, 1.25))
+    moved = [f"{value:+g} std".replace("-", "−") if value else "trait" for value in values]
+    more = ["next"] * (len(lowest[0]) - 1)
+    figure, _ = picture_grid(rows, labels, title, [[*more, "lowest", *moved, "highest", *more]], size=(1.15, 1.25))
     rows = [(k + 1, values[v], float(ratios[k]), changed[k, v]) for k, v in np.ndindex(changed.shape)]
     return figure, pd.DataFrame(rows, columns=["component", "value", "explained_variance_ratio", "changed"])
 
@@ -82,8 +83,8 @@ def rule_sweeps(sweeps: pd.DataFrame, usual: dict, labels: dict, title: str) -> 
     for column, name in zip(axes.T, names):
         wide = sweeps[sweeps["threshold"] == name].pivot(index="value", columns="tier")[list(PANELS)] * 100
         column[0].stackplot(wide.index, wide["share"][list(tiers)].T, colors=tiers.values())
-        for tier, colour in tiers.items():
-            column[1].plot(wide.index, wide["accuracy"][tier], color=colour, marker=".", ms=4, lw=1.4)
+        for (tier, colour), width in zip(tiers.items(), (4, 2.4, 1.2)):  # where tiers are equal all are seen
+            column[1].plot(wide.index, wide["accuracy"][tier], color=colour, marker=".", ms=4, lw=width)
         for axis in column:
             axis.axvline(usual[name], color="k", lw=1, ls="--")
             axis.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
@@ -91,7 +92,8 @@ def rule_sweeps(sweeps: pd.DataFrame, usual: dict, labels: dict, title: str) -> 
         column[1].grid()
     axes[0, 0].set_ylabel("share of\npictures, %")
     axes[1, 0].set_ylabel("accuracy\nof the tier, %")
-    axes[1, 0].set_ylim(min(94.5, 100 * sweeps["accuracy"].min() - 2), 100.8)  # single pictures must not look big
+    low = min(94.5, 100 * sweeps["accuracy"].min() - 2)  # single pictures must not look big
+    axes[1, 0].set_ylim(low, 100 + max(0.8, 0.06 * (100 - low)))  # a line at 100 must not hide under the frame
     legend_below(figure, {tier: {"color": colour, "marker": "s"} for tier, colour in tiers.items()}, title)
     return figure, sweeps
 

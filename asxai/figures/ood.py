@@ -14,6 +14,7 @@ MOST_REGIONS = 9
 CARDS = 3  # of regions, side by side
 BEST = 3  # classes that a region is compared with
 SIDE = 0.75  # inches, of a patch
+MOST_DIGITS = 5  # of a detection's score, after the point
 
 
 def region_panel(
@@ -109,8 +110,15 @@ def _crop(picture, mask):
 
 
 def ood_dots(table: pd.DataFrame) -> Drawn:
-    """How well scores tell strangers from pictures of the classes, see `dot_plot`; the best of a measure is bold."""
-    return dot_plot(table, numbers="{:.3f}", width=3.3)
+    """How well scores tell strangers from pictures of the classes, see `dot_plot`; the best of a measure is bold.
+
+    Scores near 1 that differ have as many digits as tell them apart, up to `MOST_DIGITS`.
+    """
+    values = table["value"].dropna().astype(float)
+    looks_alike = lambda digits: values.round(digits).nunique() < values.round(MOST_DIGITS).nunique()
+    digits = next(digits for digits in range(3, MOST_DIGITS + 1) if not looks_alike(digits))
+    caption = "line: interval; bold: the best, and what equals it in these digits"
+    return dot_plot(table, "", caption, f"{{:.{digits}f}}", width=3.3)
 
 
 def part_matrix(table: pd.DataFrame) -> Drawn:

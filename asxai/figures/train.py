@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import SymmetricalLogLocator
 
 from ..data.augmentation import augment
 from ..data.datasets import DataSet
@@ -79,6 +80,8 @@ def training_curves(log: pd.DataFrame, pictures: int) -> Drawn:
     for term in terms:
         axes[0].plot(log["step"], log[term], marker="o", ms=3, label=term.replace("_", " "))
     axes[0].set_yscale("symlog", linthresh=1)
+    axes[0].yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5)))
+    axes[0].yaxis.set_major_formatter(lambda y, _: f"{y:g}".replace("-", "−"))  # and not 10 to the power of 0
     axes[0].set_ylabel("loss term, unweighted\n(linear below 1)")
     axes[0].legend(ncols=len(terms), columnspacing=1, handlelength=1.4, **OVER)
     axes[1].plot(log["step"], accuracy, marker="o", ms=3, color="0.2")

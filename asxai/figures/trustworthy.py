@@ -35,7 +35,8 @@ def tier_bars(table: pd.DataFrame) -> Drawn:
     rows["text"] = [f"{text}  ({count})" if count else "not used" for text, count in zip(used, table["count"])]
     draw_dots(axes[1], rows, sets, {tier: {"color": colour, "marker": "o"} for tier, colour in colours.items()})
     axes[0].set(xlim=(0, 100), xlabel="share of pictures, %")
-    axes[1].set(xlim=(0, 102), xlabel="right, %, with interval; beside it the number of pictures")
+    axes[1].set(xlim=(-2, 102), xlabel="right, %, with interval\n(beside it the number of pictures)")
+    figure.get_layout_engine().set(wspace=0.06)  # the last number of one axis must not join the first of the other
     legend_below(figure, {tier: {"color": colour, "marker": "s", "ms": 10} for tier, colour in colours.items()})
     return figure, table
 

@@ -7,6 +7,7 @@ from helpers import check_words, text_of
 
 from asxai.benchmarks.ablation import ARMS, FURTHER, MEASURES, NO_DIFFERENCE, ORTHOGONAL, paired, verdict
 from asxai.figures import ablation as plots
+from asxai.figures import style
 
 NAMES = ["head", "a long name of the inner side", "tail", "left ear 2"]
 
@@ -49,6 +50,13 @@ def test_matrices_with_words_that_do_not_overlap(arms, classes, count):
     assert len(table) == arms * classes * count * (count - 1) / 2
     assert ("one concept" in " ".join(text_of(figure))) == (count == 1)
     assert sum("−" in text or text[:2] in ("0.", "1.") for text in text_of(figure)) > 20 * (1 < count < 11)
+
+
+def test_the_matrices_of_four_arms_are_hardly_wider_than_a_page():
+    names = [f"superpixel {k}" for k in range(7)]
+    figure, _ = plots.concept_matrices(matrices(4, 2, 7), [[names] * 2] * 4, [*ARMS], ["cat", "dog"], "How alike")
+    check_words(figure)
+    assert figure.get_figwidth() < 1.25 * style.WIDTH
 
 
 def test_of_many_classes_the_first_matrices_are_shown():

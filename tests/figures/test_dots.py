@@ -57,6 +57,16 @@ def test_seeds_intervals_means_targets_and_the_best():
     check_words(figure)
 
 
+def test_what_looks_as_good_as_the_best_is_bold_too():
+    table = pd.DataFrame({"measure": "m", "method": ["x", "y", "z"], "value": [0.7001, 0.7004, 0.6]})
+    figure, _ = dot_plot(table.assign(better="higher"), numbers="{:.2f}")
+    written = [(text.get_text(), text.get_weight()) for text in figure.axes[0].texts]
+    assert written == [("0.70", "bold"), ("0.70", "bold"), ("0.60", "normal")]
+    figure, _ = dot_plot(table.assign(better="higher", value=[-0.7, -0.5, -0.6]), numbers="{:.1f}")
+    written = [(text.get_text(), text.get_weight()) for text in figure.axes[0].texts]
+    assert written == [("−0.7", "normal"), ("−0.5", "bold"), ("−0.6", "normal")]  # with a minus, as on the axis
+
+
 @pytest.mark.filterwarnings("error")
 def test_groups_have_their_looks_side_by_side_and_texts():
     table = grouped().assign(text=["first", "second", "", ""], chance=[0.5, 0.4, 0.3, np.nan], wide_low=-1, wide_high=1)

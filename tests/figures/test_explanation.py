@@ -72,6 +72,40 @@ def test_outlines_lie_where_the_masks_are_and_names_point_into_them():
     assert seen[0, down, across]
 
 
+def lines(axis):
+    """From the name to the outline, in pixels: each line's two ends."""
+    ends = [(axis.transAxes.transform(text.get_position()), axis.transData.transform(text.xy)) for text in axis.texts]
+    return np.array(ends)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (40, 60), (60, 40)])
+def test_lines_from_names_to_outlines_never_meet_and_have_their_colour(shape, crossing):
+    for seed in range(4):
+        generator, seen = np.random.default_rng(seed), np.zeros((12, *shape), bool)
+        for k in range(12):
+            down, across = generator.integers(0, np.subtract(shape, 6))
+            seen[k, down : down + 6, across : across + 6] = True
+        names = [f"name {k}" for k in range(12)]
+        drawn = {"picture": bright_noise(0, *shape), "masks": seen, "concept_names": names}
+        figure, _ = panel(random_scores(2, 12), **drawn)
+        check_words(figure)
+        axis = figure.axes[0]
+        pairs = itertools.combinations(lines(axis), 2)
+        assert len(axis.texts) == 12 and not any(crossing(*pair) for pair in pairs)
+        for text in axis.texts:
+            line, box = text.arrow_patch.get_edgecolor(), text.get_bbox_patch().get_facecolor()
+            assert to_hex(line) == to_hex(box)
+
+
+def test_lines_to_equal_masks_end_apart():
+    seen = np.zeros((3, SIZE, SIZE), bool)
+    seen[:, 8:30, 8:30] = True
+    figure, _ = panel(np.ones((2, 3)), masks=seen)
+    ends = [text.xy for text in figure.axes[0].texts]
+    assert all(seen[0, down, across] for across, down in ends)
+    assert min(np.hypot(*np.subtract(*pair)) for pair in itertools.combinations(ends, 2)) >= plots.APART * SIZE
+
+
 def test_bars_are_sorted_and_as_long_as_the_similarity():
     classes = ["a", "b", "c"]
     figure, _ = panel(np.ones((3, 3)), classes, similarity=np.array([0.2, 0.4, -0.1]))
@@ -153,6 +187,39 @@ def test_of_many_the_best_are_shown_and_the_predicted_first():
     table = panel(given, *names, predicted="class 7")[1]
     own = set(table.loc[(table["class"] == "class 7") & table["score"].notna(), "concept"])
     assert len(own) == 13 and own <= set(table.loc[table["shown"], "concept"])
+
+
+@cases("count, lacking", (5, 0), (6, 0), (6, 0.3), (2, 0))
+def test_the_key_of_classes_lies_above_the_sentence(count, lacking):
+    classes = [f"a very long class name {c}" for c in range(count)]
+    given = random_scores(count, 16, lacking)
+    given[0, 0] = 0
+    figure, _ = panel(given, classes, [f"concept {k}" for k in range(16)])
+    check_words(figure)
+    legend = ring(figure).get_legend()
+    keys = legend.get_texts()
+    assert len(keys) == min(count, plots.MOST_RINGS) and all(key.get_visible() for key in keys)
+    box = next(axis for axis in figure.axes if SENTENCE[:9] in " ".join(texts(axis.texts)))
+    top, left = box.get_window_extent().y1, figure.axes[0].get_window_extent().x1
+    for key in (*keys, legend.get_title()):
+        extent = key.get_window_extent()
+        assert extent.y0 > top + 1 and extent.x0 > left and extent.x1 < figure.bbox.x1
+
+
+def test_the_box_of_a_name_touches_no_value():
+    figure, _ = panel(np.full((2, 14), 0.02), concept_names=["yq"] * 14)
+    named = words(figure)
+    patches = [text.get_bbox_patch() for text in ring(figure).texts]
+    boxes = [patch.get_window_extent().padded(2) for patch in patches if patch]
+    values = [text.get_window_extent() for text in named if text.get_text() == "0.02"]
+    assert len(boxes) == len(values) == 14
+    assert not any(box.overlaps(value) for box, value in itertools.product(boxes, values))
+
+
+def test_words_of_the_panel_say_what_is_drawn():
+    shown = " ".join(" ".join(text_of(panel(np.ones((2, 3)))[0])).split())
+    assert "semantic probability (PCS) of concepts" in shown
+    assert "semantic similarity score" in shown and "global similarity" not in shown
 
 
 @pytest.mark.filterwarnings("error")

@@ -118,6 +118,25 @@ def test_detection_marks_the_best_score():
     check_words(figure)
 
 
+@pytest.mark.parametrize(
+    "values, written, bold",
+    [
+        ([0.9999, 1.0, 0.9996, 1.0, 0.9], ["0.9999", "1.0000", "0.9996", "1.0000", "0.9000"], [0, 1, 0, 1, 0]),
+        ([0.99998, 1.0, 0.9], ["0.99998", "1.00000", "0.90000"], [0, 1, 0]),
+        ([0.9999999, 1.0, 0.9], ["1.000", "1.000", "0.900"], [1, 1, 0]),  # nobody needs to tell these apart
+        ([1.0, 1.0], ["1.000", "1.000"], [1, 1]),
+        ([], [], []),
+    ],
+)
+def test_scores_that_look_the_same_are_bold_alike(values, written, bold):
+    rows = [(f"score {k}", "AUROC", value, value - 0.01, value, "higher") for k, value in enumerate(values)]
+    table = pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high", "better"])
+    figure, _ = plots.ood_dots(table)
+    shown = [(text.get_text(), text.get_weight()) for text in figure.axes[0].texts if values]
+    assert shown == [(number, "bold" if best else "normal") for number, best in zip(written, bold)]
+    check_words(figure)
+
+
 def test_parts_hold_their_parent_and_what_is_found_instead():
     rows = [
         ("liger", "ear", "lion", 20, 1.0, "lion"),

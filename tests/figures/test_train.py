@@ -35,6 +35,14 @@ def test_training_curves_keep_every_step(study):
     np.testing.assert_array_equal(table["validation_accuracy"], study.log["validation_accuracy"])
 
 
+def test_losses_have_plain_numbers(study):
+    axis = plots.training_curves(study.log.assign(subspace=-3.0, guide=1.2), 36)[0].axes[0]
+    axis.figure.draw_without_rendering()
+    low, high = axis.get_ylim()
+    shown = [text for text, y in zip(texts(axis.get_yticklabels()), axis.get_yticks()) if low <= y <= high]
+    assert {"−2", "−1", "0", "1"} <= set(shown) and not any("10^" in text for text in shown)
+
+
 def test_orthogonality_blocks_against_loops(study):
     _, table = plots.orthogonality_matrices(study.basis_before, study.model.basis, study.class_names)
     row = table[(table["when"] == "before replacement") & (table["class"] == "square") & (table["other"] == "square")]

@@ -40,6 +40,19 @@ def test_tier_bars_draw_shares_accuracies_and_intervals():
     check_words(plots.tier_bars(tiers([LONG.format(k) for k in range(8)]))[0])
 
 
+def test_numbers_and_words_of_the_two_axes_keep_apart():
+    figure, _ = plots.tier_bars(tiers())
+    check_words(figure)
+    share, accuracy = figure.axes
+    label, number = (
+        accuracy.xaxis.label,
+        lambda axis, text: next(t for t in axis.get_xticklabels() if t.get_text() == text),
+    )
+    last, first = number(share, "100"), number(accuracy, "0")
+    assert label.get_window_extent().x0 > accuracy.bbox.x0 and share.xaxis.label.get_window_extent().x1 < share.bbox.x1
+    assert first.get_window_extent().x0 - last.get_window_extent().x1 > 2 * first.get_window_extent().width
+
+
 def test_risk_coverage_draws_each_curve():
     coverage = np.linspace(0.1, 1, 10)
     curves = {"ours": (coverage, 0.1 * coverage, 0.055), LONG: (coverage[:4], np.zeros(4), 0.0)}
