@@ -26,8 +26,8 @@ LETTERS = 66  # of the sentence in a line
 APART = 0.05  # of a picture's height: at least so far from one another lines to outlines end, where masks allow it
 KEY_ROOM = 0.75  # inches under the ring for the key of its classes; a key that needs more makes the panel taller
 SMALL = {"fontsize": 9, "color": QUIET}
-MEANING = """semantic probability (PCS) of concepts, by class: how strongly each shows,
-compared with training pictures of the class, times its importance"""
+MEANING = """principal component score (PCS) of concepts, by class: how strongly each
+shows, compared with training pictures of the class, times its importance"""
 
 
 def explanation_panel(
