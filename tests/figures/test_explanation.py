@@ -218,7 +218,7 @@ def test_the_box_of_a_name_touches_no_value():
 
 def test_words_of_the_panel_say_what_is_drawn():
     shown = " ".join(" ".join(text_of(panel(np.ones((2, 3)))[0])).split())
-    assert "semantic probability (PCS) of concepts" in shown
+    assert "principal component score (PCS) of concepts" in shown
     assert "semantic similarity score" in shown and "global similarity" not in shown
 
 
