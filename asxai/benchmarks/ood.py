@@ -196,7 +196,7 @@ def region_sheet(explainer: Explainer, picture: torch.Tensor, percentile=95.0, t
     return {
         "picture": picture.permute(1, 2, 0).numpy(),
         "masks": np.stack([region.mask for region in regions]),
-        "names": [region.name for region in regions],
+        "names": [place_name(explainer.concepts, region) for region in regions],
         "scores": np.stack([region.resemblance.clip(0) for region in regions]),
         "class_names": list(explainer.study.class_names),
         "probabilities": explainer.pcs(picture[None])[1][0],
@@ -204,6 +204,12 @@ def region_sheet(explainer: Explainer, picture: torch.Tensor, percentile=95.0, t
         "exemplars": [concept_patch(explainer, one.best, one.concepts[one.best]) for one in regions],
         "quantity": "mean best cosine",
     }
+
+
+def place_name(concepts: Concepts, region: Region) -> str:
+    """What the class on top calls the concept that marks a place; "concept k" where it has none."""
+    k = concepts.names.index(region.name) + 1
+    return concepts.names_in(region.best)[k - 1] if k in concepts.of_class(region.best) else f"concept {k}"
 
 
 def place_parents(hybrids: Hybrids, picture: int, masks: np.ndarray) -> list[str]:

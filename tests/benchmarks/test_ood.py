@@ -268,7 +268,8 @@ def test_region_sheet_is_what_the_panel_draws(explainer, study, hybrids):
     regions = find_regions(explainer, hybrids.pictures[2:3], 80.0)[0]
     np.testing.assert_array_equal(sheet["picture"], hybrids.pictures[2].permute(1, 2, 0))
     np.testing.assert_array_equal(sheet["masks"], [region.mask for region in regions])
-    assert sheet["names"] == [region.name for region in regions] and sheet["class_names"] == list(CLASSES)
+    assert sheet["names"] == [ood.place_name(explainer.concepts, region) for region in regions]
+    assert sheet["class_names"] == list(CLASSES)
     np.testing.assert_allclose(sheet["scores"], np.clip([region.resemblance for region in regions], 0, None))
     np.testing.assert_allclose(sheet["probabilities"], study.predict(hybrids.pictures[2]).probabilities[0], atol=1e-6)
     for region, patch in zip(regions, sheet["exemplars"], strict=True):
@@ -279,6 +280,14 @@ def test_region_sheet_is_what_the_panel_draws(explainer, study, hybrids):
     figure, table = ood_plots.region_panel(**sheet, truths=truths)  # names of arguments fit
     assert dict(zip(table["region"], table["truth"])) == dict(zip(sheet["names"], truths))
     plt.close(figure)
+
+
+def test_a_place_is_called_what_the_class_on_top_calls_it():
+    members, by_class = np.array([[1, 2], [1, 0]]), {(1, 1): "concept 1"}
+    concepts = Concepts(members, ("mane", "horn"), ("lion", "horse"), by_class)
+    place = lambda name, best: ood.Region(name, None, np.eye(2)[best], (), np.zeros(2))
+    called = [ood.place_name(concepts, place(name, best)) for name in concepts.names for best in (0, 1)]
+    assert called == ["mane", "concept 1", "horn", "concept 2"]  # the horse has no second concept
 
 
 def test_the_parent_of_a_place_is_that_of_most_pixels_there():
