@@ -4,8 +4,9 @@
     make study DASK=tcp://host:8786  on a cluster: `dask scheduler` here, `dask worker tcp://host:8786` elsewhere
 
 Workers see the same files as this process: they are started in the same checkout, or with the same `ASXAI_RUNS` and
-`ASXAI_DATA`, on a disk that all share. On Slurm, `dask_jobqueue.SLURMCluster(cores=1, memory="4GB").scale(jobs=20)`
-starts them, and its `scheduler_address` is what DASK takes.
+`ASXAI_DATA`, on a disk that all share; the MALLOC_ variables of the Makefile make them faster. On Slurm,
+`dask_jobqueue.SLURMCluster(cores=1, memory="4GB").scale(jobs=20)` starts them, and its `scheduler_address` is what DASK
+takes.
 
 A job says what is to be there in the end, and does nothing where it is there already. One whose worker was killed is
 given to another, and takes up the training where it stopped. The notebooks then only load, and give the same tables: a
