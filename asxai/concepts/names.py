@@ -223,7 +223,8 @@ def write_names_file(study: "Study", concepts: Concepts, names=None, points: str
 
 def _of_other_points(path, points):
     """Whether all names of the file are as other points have suggested them."""
-    notes, names = json.loads(path.read_text(encoding="utf-8")), [name for name, _ in read_names(path)]
+    names = [name for name, _ in read_names(path)]  # first, for it says which file cannot be read
+    notes = json.loads(path.read_text(encoding="utf-8"))
     return notes.get("points", points) != points and notes.get("suggested") == names
 
 

@@ -98,6 +98,9 @@ def test_suggested_names_follow_the_points_until_a_person_changes_them(study):
         with pytest.raises(DataError, match="points.csv: no column picture. Its first line is picture,part,x,y"):
             study_concepts(study)
         assert path.read_text() == names
+        path.write_text(names[:-3])
+        with pytest.raises(ValueError, match=f"{path.name} is no file of names"):
+            study_concepts(study)
     finally:
         file.write_text(before)
         path.write_text(names)
